@@ -13,7 +13,7 @@ use rustix::net::sockopt::socket_acceptconn;
 
 use super::{
     BindError, default_socket,
-    lock_file::{LockFile, identity, names_file},
+    lock_file::{LockFile, identity},
     path_watch::{Kept, PathState},
 };
 use crate::config::{InheritedAddresses, TcpPort};
@@ -136,6 +136,9 @@ impl InheritedPlace {
             Ok(found) if found.file_type().is_socket() => {
                 Ok(Self { path: path.into(), identity: identity(&found), lock: None })
             }
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                Err(problem(format!("cannot look at {}: {error}: let every user enter its folder", path.display())))
+            }
             _ => Err(BindError::Gone { socket: path.into() }),
         }
     }
@@ -149,7 +152,12 @@ impl Kept for InheritedPlace {
     }
 
     fn check(&mut self) -> PathState {
-        if names_file(&self.path, self.identity) { PathState::Held } else { PathState::Taken }
+        match fs::symlink_metadata(&self.path) {
+            Ok(found) if identity(&found) == self.identity => PathState::Held,
+            // A folder that was closed says nothing about the socket in it.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => PathState::Held,
+            _ => PathState::Taken,
+        }
     }
 }
 

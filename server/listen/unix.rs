@@ -61,9 +61,10 @@ impl BoundSocket {
         let unfit = |problem: &str| BindError::Unfit { socket: socket.clone(), problem: problem.into() };
         SocketAddr::from_pathname(socket).map_err(|_| unfit("the path is too long for a socket: use a shorter one"))?;
         let folder = socket.parent().ok_or_else(|| unfit("it has no folder"))?;
-        prepare_folder(config, folder)?;
+        let prepared = check_folder(config, folder)?;
         let lock = lock(socket)?;
         remove_dead(socket)?;
+        prepared.open(socket, folder)?;
         let (listener, identity) = listen(config).map_err(io_error(socket, "open the socket"))?;
         Ok(Self { listener, place: SocketPlace { config: config.clone(), identity, lock } })
     }
@@ -106,10 +107,12 @@ impl SocketPlace {
     /// place stays as it is.
     pub(super) fn take_again(&mut self) -> Result<UnixListener, BindError> {
         let socket = self.socket();
-        prepare_folder(&self.config, socket.parent().unwrap_or(Path::new("/")))?;
+        let folder = socket.parent().unwrap_or(Path::new("/"));
+        let prepared = check_folder(&self.config, folder)?;
         // The lock file went with the folder, and another broker may have made a new one.
         let new_lock = if self.lock.is_in_place() { None } else { Some(lock(socket)?) };
         make_way(socket)?;
+        prepared.open(socket, folder)?;
         default_socket::check(socket)?;
         let (listener, identity) = listen(&self.config).map_err(io_error(socket, "open the socket"))?;
         self.identity = identity;
@@ -130,7 +133,21 @@ impl Drop for SocketPlace {
     }
 }
 
-fn prepare_folder(config: &ListenConfig, folder: &Path) -> Result<(), BindError> {
+/// A checked folder, and how it is opened for clients once the broker knows that the socket is its own.
+struct CheckedFolder {
+    /// The group, if it is set, and the mode; `None` for a folder that the broker does not manage.
+    access: Option<(Option<u32>, u32)>,
+}
+
+impl CheckedFolder {
+    fn open(self, socket: &Path, folder: &Path) -> Result<(), BindError> {
+        let Some((gid, mode)) = self.access else { return Ok(()) };
+        give(folder, gid, mode).map_err(io_error(socket, "set the mode and the group of its folder"))
+    }
+}
+
+/// Makes the folder if it is missing, and checks it. Changes no folder that is there: another broker may serve in it.
+fn check_folder(config: &ListenConfig, folder: &Path) -> Result<CheckedFolder, BindError> {
     let socket = &config.socket;
     let created = match DirBuilder::new().mode(0o700).create(folder) {
         Ok(()) => true,
@@ -145,13 +162,10 @@ fn prepare_folder(config: &ListenConfig, folder: &Path) -> Result<(), BindError>
         let problem = format!("the folder {} {problem}", folder.display());
         return Err(BindError::Unfit { socket: socket.clone(), problem });
     }
-    if managed {
-        let mode = folder_mode(config.socket_mode);
-        // Without a configured group the socket has the broker's own.
-        let gid = gid.or_else(|| (mode == 0o750).then(|| getegid().as_raw()));
-        give(folder, gid, mode).map_err(io_error(socket, "set the mode and the group of its folder"))?;
-    }
-    Ok(())
+    let mode = folder_mode(config.socket_mode);
+    // Without a configured group the socket has the broker's own.
+    let gid = gid.or_else(|| (mode == 0o750).then(|| getegid().as_raw()));
+    Ok(CheckedFolder { access: managed.then_some((gid, mode)) })
 }
 
 /// The mode of a folder of the broker's own: every user who may connect, which needs the right to write to the socket,

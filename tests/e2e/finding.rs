@@ -95,6 +95,21 @@ fn the_default_socket_is_private_and_found_by_clients() -> anyhow::Result<()> {
 }
 
 #[test]
+fn a_refused_broker_changes_nothing_in_the_default_folder() -> anyhow::Result<()> {
+    story(|machine| {
+        let _first = machine.broker(USER, OWN, &[])?;
+        // As if another configuration had let everyone in.
+        let folder = machine.path("/run/user/4001/cardbroker");
+        fs::set_permissions(&folder, Permissions::from_mode(0o755))?;
+        let refused = run(&mut machine.command(USER, "cardbrokerd", &["--simulate", "1", "--config", "/dev/null"]))?;
+        assert_eq!(refused.code, Some(4), "{refused:?}");
+        assert_eq!(fs::metadata(&folder)?.mode() & 0o7777, 0o755, "the folder is the first broker's");
+        is_found(&readers(machine, USER)?);
+        Ok(())
+    })
+}
+
+#[test]
 fn a_runtime_folder_elsewhere_is_used() -> anyhow::Result<()> {
     story(|machine| {
         machine.folder("/run/elsewhere", USER, 0o700)?;
