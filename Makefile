@@ -71,13 +71,13 @@ test: setup lint ## everything that CI runs: lint, unit and end-to-end tests, al
 # A fixed seed: a failure is then caused by a change, not by chance.
 	$(call step,SEED=1 tests/fuzz/run $(SECONDS))
 
-release-check: setup ## checks too long for CI: all packages, the longest tests, long fuzzing; 2 h
+release-check: setup ## checks too long for CI: all packages, the longest tests, long fuzzing; 2.5 h
 	@printf '%s\n' '' 'release-check runs, on two cores:' \
 		'  all tests, those of idle connections with 5 min each            15 min' \
 		'  the whole conformance kit with all clients                      30 min' \
 		'  each of seven fuzz targets for 600 s, two at a time             40 min' \
 		'  the quick benchmark                                              5 min' \
-		'  the packages, built twice, installed in clean places and tried   20 min'
+		'  the packages, built twice, installed in clean places and tried   50 min'
 	$(foreach language,$(LANGUAGES),$(call client,$(language),build.sh))
 	$(call step,packaging/clean-root.sh)
 	$(call step,cargo build --locked --release -p cardbroker-server)
