@@ -29,8 +29,11 @@ const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 /// Enough to fetch and unpack the packages of the system.
 const MAKING: Duration = Duration::from_secs(300);
 
-/// Enough to boot, and to wait for the stories of another process.
-const BOOTING: Duration = Duration::from_secs(120);
+/// Enough to boot.
+const BOOTING: Duration = Duration::from_secs(60);
+
+/// Enough for all other stories that boot the system, and make packages meanwhile.
+const OTHERS: Duration = Duration::from_secs(900);
 
 /// What may differ after a purge, as beginnings of paths.
 const CHANGING: [&str; 10] = [
@@ -172,7 +175,7 @@ impl CleanRoot {
         log.map(|log| log.out).unwrap_or_default()
     }
 
-    /// All files of the system except those of [`CHANGING`], with their owners, modes and SHA-256 sums.
+    /// All files of the system except logs and a few more (`CHANGING`), with their owners, modes and SHA-256 sums.
     ///
     /// # Errors
     /// They cannot be listed.
@@ -223,7 +226,7 @@ fn target() -> PathBuf {
 /// Locks a file until it is dropped.
 fn locked(path: &Path) -> anyhow::Result<File> {
     let file = File::create(path)?;
-    let deadline = Instant::now() + BOOTING;
+    let deadline = Instant::now() + OTHERS;
     while let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
         ensure!(error == Errno::WOULDBLOCK && Instant::now() < deadline, "{}: {error}", path.display());
         thread::sleep(Duration::from_millis(100));
