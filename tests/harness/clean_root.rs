@@ -29,7 +29,7 @@ const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 /// Enough to fetch and unpack the packages of the system.
 const MAKING: Duration = Duration::from_secs(300);
 
-/// Enough to boot.
+/// Enough to boot on a busy machine, which takes 1 s on a quiet one.
 const BOOTING: Duration = Duration::from_secs(60);
 
 /// Enough for all other stories that boot the system, and make packages meanwhile.
