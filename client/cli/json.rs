@@ -1,4 +1,5 @@
-//! The shapes of the JSON output: units are part of the names, bytes are upper-case hexadecimal, absent is `null`.
+//! The shapes of the JSON output: units are part of the names, numbers are integers except in traces, bytes are
+//! upper-case hexadecimal, absent is `null`.
 
 use std::{
     io::{self, Write},
@@ -63,8 +64,8 @@ pub(crate) fn unit(reader: &str, transmitted: &Transmitted, stop: Option<&Stop>)
         "stopped": stop.map(stopped),
         "insertion_id": transmitted.insertion_id,
         "state_tag": transmitted.state_tag,
-        "queue_duration_ms": milliseconds(transmitted.queue_duration),
-        "card_duration_ms": milliseconds(transmitted.card_duration),
+        "queue_duration_us": microseconds(transmitted.queue_duration),
+        "card_duration_us": microseconds(transmitted.card_duration),
         "was_reset": transmitted.was_reset,
         "replayed": transmitted.replayed,
     })
@@ -77,7 +78,7 @@ pub(crate) fn session_opened(reader: &str, session: &Session) -> Value {
         "insertion_id": session.insertion_id(),
         "state_tag": session.state_tag(),
         "atr": filled(&hex::format(session.atr())),
-        "queue_duration_ms": milliseconds(session.queue_duration()),
+        "queue_duration_us": microseconds(session.queue_duration()),
         "was_reset": session.was_reset(),
     })
 }
@@ -87,7 +88,7 @@ pub(crate) fn session_transmitted(transmitted: &Transmitted, stop: Option<&Stop>
         "event": "transmitted",
         "results": results(transmitted),
         "stopped": stop.map(stopped),
-        "card_duration_ms": milliseconds(transmitted.card_duration),
+        "card_duration_us": microseconds(transmitted.card_duration),
     })
 }
 
@@ -118,7 +119,7 @@ fn result(result: &CommandResult) -> Value {
             StatusWordSource::GetResponse => Some("GET_RESPONSE"),
         },
         "get_response_count": result.get_response_count,
-        "card_duration_ms": milliseconds(result.card_duration),
+        "card_duration_us": microseconds(result.card_duration),
     })
 }
 
@@ -140,7 +141,7 @@ fn failure(failure: &Failure, message: &str) -> Value {
         "delivery": failure.delivery.short_name(),
         "code": failure.code_number,
         "message": message,
-        "retry_after_ms": failure.retry_after.map(milliseconds),
+        "retry_after_ms": failure.retry_after.map(whole_milliseconds),
         "rule": failure.rule,
         "cause": failure.cause.map(cause).or_else(|| failure.unknown_cause.map(|number| number.to_string())),
         "field_violations": failure.field_violations.iter().map(violation).collect::<Vec<_>>(),
@@ -174,6 +175,17 @@ pub(crate) fn filled(text: &str) -> Option<&str> {
     (!text.is_empty()).then_some(text)
 }
 
+/// The duration of a measurement, in microseconds, rounded down.
+pub(crate) fn microseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// A duration that somebody has chosen, or a sum, in milliseconds, rounded down.
+pub(crate) fn whole_milliseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// The milliseconds of a trace, in steps of a microsecond.
 pub(crate) fn milliseconds(duration: Duration) -> f64 {
-    duration.as_nanos() as f64 / 1e6
+    duration.as_micros() as f64 / 1e3
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     clock::rfc3339,
-    json::{self, filled, milliseconds, reader},
+    json::{self, filled, reader, whole_milliseconds},
     words::{command_class, command_end, incident_kind, pcsc_state, reason},
 };
 
@@ -128,8 +128,8 @@ fn counters(counters: &ReaderCounters) -> Value {
         "denied_count": counters.denied_count,
         "not_served_count": counters.not_served_count,
         "release_count": counters.release_count,
-        "card_time_ms": milliseconds(diagnostics::duration(counters.card_time)),
-        "wait_time_ms": milliseconds(diagnostics::duration(counters.wait_time)),
+        "card_time_ms": whole_milliseconds(diagnostics::duration(counters.card_time)),
+        "wait_time_ms": whole_milliseconds(diagnostics::duration(counters.wait_time)),
     })
 }
 
