@@ -106,8 +106,8 @@ A session's exit code is that of the failed line; the answers to the lines befor
 
 Exit codes:
   0  done
-  1  the broker refused or failed (also: missing or wrong token), or Ctrl-C came
-     first; nothing was sent to the card
+  1  the broker refused or failed (also: missing or wrong token), or Ctrl-C or
+     SIGTERM came first; nothing was sent to the card
   2  the command line or the request is malformed, or the token file cannot be
      used
   3  no broker, or the connection was lost before anything was sent

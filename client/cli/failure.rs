@@ -54,7 +54,7 @@ pub(crate) enum Failure {
     Usage(String),
     /// No reader, or several, fit the name given.
     Reader(String),
-    /// Ctrl-C, with or without a command sent to the card.
+    /// Ctrl-C or SIGTERM, with or without a command sent to the card.
     Interrupted(Delivery),
     /// The output could not be written.
     Output(io::Error),

@@ -2,12 +2,14 @@
 //! manual can be made from its arguments.
 
 mod arguments;
+mod ask;
 mod broker;
 mod clock;
 mod command;
 mod completion;
 mod daemon;
 mod doctor;
+mod end;
 mod failure;
 mod json;
 mod layout;
@@ -33,6 +35,7 @@ mod watch;
 mod words;
 
 use std::{
+    future::Future,
     io::{self, IsTerminal, Write},
     path::PathBuf,
     process::ExitCode,
@@ -44,6 +47,7 @@ use cardbroker_client::{Client, ConnectOptions, Endpoint, EndpointError, Error};
 use clap::{CommandFactory, Parser};
 use clap_complete::CompleteEnv;
 use failure::{Exit, Failure};
+use tokio::runtime::Runtime;
 use trace::{Action, TraceArguments};
 
 /// Runs the program with the arguments and the environment of this process.
@@ -88,43 +92,43 @@ fn execute(arguments: Arguments, screen: &mut Screen<'_>) -> Result<ExitCode, Fa
     if let (Ok(Some(endpoint)), false) = (&endpoint, command.is_local()) {
         warn_of_plain_tcp(endpoint, json, screen.err)?;
     }
-    let connect = connect(endpoint.clone(), token_file.clone(), connect_timeout);
+    let connect = || {
+        let connecting = connect(endpoint.clone(), token_file.clone(), connect_timeout);
+        until_signal(&runtime, async { Ok(connecting.await?) })
+    };
     match command {
         Command::Policy(arguments) => return arguments.run(json),
         Command::Token(arguments) => return arguments.run(json),
         Command::Trace(TraceArguments { action: Some(Action::Show(arguments)), .. }) => trace::show(&arguments, screen),
-        Command::Broker => runtime.block_on(async { broker::run(&connect.await?, json, screen).await }),
-        Command::Readers => runtime.block_on(async { readers::run(&connect.await?, json, screen).await }),
-        Command::Watch(arguments) => {
-            runtime.block_on(async { watch::run(&connect.await?, arguments, json, screen).await })
-        }
-        Command::Status(arguments) => {
-            runtime.block_on(async { status::run(&connect.await?, arguments, json, screen).await })
-        }
+        Command::Broker => until_signal(&runtime, broker::run(&connect()?, json, screen)),
+        Command::Readers => until_signal(&runtime, readers::run(&connect()?, json, screen)),
+        Command::Watch(arguments) => runtime.block_on(watch::run(&connect()?, arguments, json, screen)),
+        Command::Status(arguments) => runtime.block_on(status::run(&connect()?, arguments, json, screen)),
         Command::Top(arguments) => {
             arguments.check(json, screen.terminal)?;
-            runtime.block_on(async { top::run(&connect.await?, arguments).await })
+            runtime.block_on(top::run(&connect()?, arguments))
         }
-        Command::Trace(arguments) => {
-            runtime.block_on(async { trace::run(&connect.await?, arguments, json, screen).await })
+        Command::Trace(arguments) => runtime.block_on(trace::run(&connect()?, arguments, json, screen)),
+        Command::Release(arguments) => until_signal(&runtime, release::run(&connect()?, arguments, json, screen)),
+        Command::Doctor => until_signal(&runtime, doctor::run(endpoint, token_file, json, screen)),
+        Command::Report(arguments) => {
+            until_signal(&runtime, report::run(endpoint, token_file, &arguments, json, screen))
         }
-        Command::Release(arguments) => {
-            runtime.block_on(async { release::run(&connect.await?, arguments, json, screen).await })
-        }
-        Command::Doctor => runtime.block_on(doctor::run(endpoint, token_file, json, screen)),
-        Command::Report(arguments) => runtime.block_on(report::run(endpoint, token_file, &arguments, json, screen)),
-        Command::Metrics(_) => runtime.block_on(async { metrics::run(&connect.await?, json, screen).await }),
-        Command::Log(arguments) => runtime.block_on(async { log::run(&connect.await?, arguments, json, screen).await }),
+        Command::Metrics(_) => until_signal(&runtime, metrics::run(&connect()?, json, screen)),
+        Command::Log(arguments) => until_signal(&runtime, log::run(&connect()?, arguments, json, screen)),
         Command::Transmit(arguments) => {
             // Malformed input is reported even without a broker.
             let commands = arguments.commands()?;
-            runtime.block_on(async { transmit::run(&connect.await?, *arguments, commands, json, screen).await })
+            runtime.block_on(transmit::run(&connect()?, *arguments, commands, json, screen))
         }
-        Command::Session(arguments) => {
-            runtime.block_on(async { session::run(&connect.await?, *arguments, json, screen).await })
-        }
+        Command::Session(arguments) => runtime.block_on(session::run(&connect()?, *arguments, json, screen)),
     }?;
     Ok(Exit::Done.into())
+}
+
+/// Runs a command that sends nothing to a card, and ends it at a signal.
+fn until_signal<T>(runtime: &Runtime, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    runtime.block_on(end::before_sending(work))
 }
 
 async fn connect(

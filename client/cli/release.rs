@@ -1,6 +1,6 @@
 //! `cardbroker release`: ends the turn of the program that holds a card.
 
-use std::io::{self, BufRead, IsTerminal};
+use std::io::{self, IsTerminal};
 
 use cardbroker_client::{
     Client, Error, ErrorReason,
@@ -10,7 +10,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{
-    Failure, Screen,
+    Failure, Screen, ask,
     clock::Clock,
     completion,
     json::write_line,
@@ -22,9 +22,6 @@ use super::{
 
 /// The permission that ends a turn.
 const NEEDED: &str = "release";
-
-/// The longest answer to the question that is read, in bytes.
-const MAX_ANSWER: u64 = 64;
 
 /// End the turn of the program that holds a card: its session or unit ends between two commands; for operators.
 ///
@@ -89,7 +86,7 @@ pub(crate) async fn run(
         write!(screen.err, "{}", shown(&reader, holder, &clock))?;
     }
     check(holder, arguments.if_holder)?;
-    if asks && !is_confirmed(screen)? {
+    if asks && !ask::is_confirmed("End this turn?", screen).await? {
         return Err(Failure::Undone("nothing was released".to_owned()));
     }
     let released = operator.release(&reader, &holder.lease).reason(&arguments.reason).send().await;
@@ -113,18 +110,6 @@ fn check(holder: &Holder, wanted: Option<i32>) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
-}
-
-fn is_confirmed(screen: &mut Screen<'_>) -> Result<bool, Failure> {
-    write!(screen.err, "End this turn? [y/N] ")?;
-    screen.err.flush()?;
-    let mut answer = String::new();
-    let read = io::Read::take(io::stdin().lock(), MAX_ANSWER).read_line(&mut answer);
-    read.map_err(|error| Failure::Usage(format!("standard input: {error}")))?;
-    if !answer.ends_with('\n') {
-        writeln!(screen.err)?;
-    }
-    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 
 fn meanwhile(error: Error) -> Failure {

@@ -8,7 +8,7 @@ use humantime::parse_duration;
 use tokio::sync::watch;
 
 use super::{
-    Failure, Screen, command::CommandArguments, completion, json, select::find, turn::TurnArguments, units,
+    Failure, Screen, command::CommandArguments, completion, end, json, select::find, turn::TurnArguments, units,
     waiting::Wait,
 };
 
@@ -126,7 +126,7 @@ pub(crate) async fn run(
     json: bool,
     screen: &mut Screen<'_>,
 ) -> Result<(), Failure> {
-    let reader = &*find(client, &arguments.reader).await?.name;
+    let reader = &*end::before_sending(find(client, &arguments.reader)).await?.name;
     let mut unit = arguments.turn.of_unit(client.transmit(reader).commands(commands));
     if let Some(timeout) = arguments.timeout {
         unit = unit.deadline(timeout);
@@ -136,7 +136,7 @@ pub(crate) async fn run(
     }
 
     let wait = Wait { client, reader, is_session: false, turns_ahead: watch::channel(None).1 };
-    let outcome = wait.talk(unit.send(), json, screen.err).await;
+    let outcome = end::while_sending(wait.talk(unit.send(), json, screen.err)).await?;
     let (transmitted, stop) = match &outcome {
         Ok(transmitted) => (transmitted, None),
         Err(Error::Stopped { stop, partial }) => (&**partial, Some(&**stop)),

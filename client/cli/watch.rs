@@ -9,9 +9,8 @@ use std::{
 use cardbroker_client::{Client, Error, Reader, WatchEvent};
 use clap::Args;
 use serde_json::{Value, json};
-use tokio::signal::ctrl_c;
 
-use super::{Failure, Screen, clock::rfc3339, json, printable};
+use super::{Failure, Screen, clock::rfc3339, end, json, printable};
 
 #[derive(Args)]
 pub(crate) struct WatchArguments {
@@ -38,7 +37,7 @@ pub(crate) async fn run(
         let event = tokio::select! {
             // The end comes first: Ctrl-C works before the first line, and however fast the changes come.
             biased;
-            ended = &mut end => return Ok(ended?),
+            ended = &mut end => return ended,
             event = watch.next() => event,
         };
         match event {
@@ -62,8 +61,8 @@ pub(crate) async fn run(
     Ok(())
 }
 
-/// Completes at Ctrl-C, or at the end of the time limit.
-async fn end(limit: Option<Duration>) -> io::Result<()> {
+/// Completes at Ctrl-C, at SIGTERM, when nobody reads the output any more, or at the end of the time limit.
+async fn end(limit: Option<Duration>) -> Result<(), Failure> {
     let limit = async {
         match limit {
             Some(limit) => tokio::time::sleep(limit).await,
@@ -71,7 +70,7 @@ async fn end(limit: Option<Duration>) -> io::Result<()> {
         }
     };
     tokio::select! {
-        pressed = ctrl_c() => pressed,
+        ended = end::signal_or_closed_output() => ended,
         () = limit => Ok(()),
     }
 }

@@ -9,7 +9,7 @@ mod tests;
 use std::{
     env,
     fs::{self, File},
-    io::{self, BufRead, IsTerminal, Write},
+    io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -19,7 +19,7 @@ use cardbroker_local::private_file::create_options;
 use clap::Args;
 
 use super::{
-    Failure, Screen,
+    Failure, Screen, ask,
     doctor::{gather, judge, within_limit},
     json,
 };
@@ -64,11 +64,7 @@ pub(crate) async fn run(
     let text = content::write(&facts, &judge(&facts), &system, SystemTime::now(), &private_names());
     if !arguments.yes {
         writeln!(screen.out, "{text}")?;
-        write!(screen.err, "Write this to {path}? [y/N] ")?;
-        screen.err.flush()?;
-        let mut answer = String::new();
-        io::stdin().lock().read_line(&mut answer)?;
-        if !["y", "yes"].contains(&answer.trim().to_lowercase().as_str()) {
+        if !ask::is_confirmed(&format!("Write this to {path}?"), screen).await? {
             return Err(Failure::Undone("nothing was written".to_owned()));
         }
     }

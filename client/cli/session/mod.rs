@@ -12,11 +12,11 @@ use cardbroker_client::{ApduBytes, CardReset, Client, Delivery, Error, OpenSessi
 use clap::Args;
 use humantime::parse_duration;
 use input::{Input, Lines, parse};
-use tokio::{signal::ctrl_c, sync::watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Failure, Screen, command::CommandArguments, completion, json, printable, select::find, transmit::line,
+    Failure, Screen, command::CommandArguments, completion, end, json, printable, select::find, transmit::line,
     turn::TurnArguments, waiting::Wait,
 };
 
@@ -65,8 +65,12 @@ pub(crate) async fn run(
     screen: &mut Screen<'_>,
 ) -> Result<(), Failure> {
     let interrupted = CancellationToken::new();
-    tokio::spawn(cancel_on_ctrl_c(interrupted.clone()));
-    let reader = &*find(client, &arguments.reader).await?.name;
+    tokio::spawn(cancel_at_signal(interrupted.clone()));
+    let reader = &*tokio::select! {
+        biased;
+        () = interrupted.cancelled() => return Err(Failure::Interrupted(Delivery::NotSent)),
+        reader = find(client, &arguments.reader) => reader?.name,
+    };
     let opener = Opener { client, reader, arguments, json };
     let session = tokio::select! {
         biased;
@@ -99,8 +103,8 @@ impl SessionArguments {
     }
 }
 
-async fn cancel_on_ctrl_c(token: CancellationToken) {
-    if ctrl_c().await.is_ok() {
+async fn cancel_at_signal(token: CancellationToken) {
+    if end::signal().await.is_ok() {
         token.cancel();
     }
 }

@@ -92,6 +92,7 @@ impl Dialogue<'_, '_> {
                 loop {
                     tokio::select! {
                         biased;
+                        () = self.interrupted.cancelled() => return Ok(End::Quit),
                         Some(event) = events.next() => match event {
                             SessionEvent::Waiters(count) if count != contention.waiters => {
                                 let now = Instant::now();

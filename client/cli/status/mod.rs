@@ -12,10 +12,10 @@ use cardbroker_client::{
 };
 use clap::Args;
 pub(crate) use reader::{LONG_CALL, LONG_TURN, driver_call, turn};
-use tokio::{signal::ctrl_c, time::sleep};
+use tokio::time::sleep;
 
 use super::{
-    Failure, Screen, clock::Clock, completion, json::write_line, layout::Paint, printable, select::find, watch,
+    Failure, Screen, clock::Clock, completion, end, json::write_line, layout::Paint, printable, select::find, watch,
 };
 
 /// The permission that shows the state.
@@ -75,7 +75,7 @@ pub(crate) async fn run(
     screen: &mut Screen<'_>,
 ) -> Result<(), Failure> {
     let reader = match &arguments.reader {
-        Some(reader) => Some(find(client, reader).await?.name),
+        Some(reader) => Some(end::before_sending(find(client, reader)).await?.name),
         None => None,
     };
     let mut view = View { endpoint: client.endpoint().to_string(), json, is_detailed: reader.is_some() };
@@ -86,7 +86,8 @@ pub(crate) async fn run(
     if let Some(reader) = reader {
         request = request.at(reader);
     }
-    let status = request.get().await.map_err(|error| Failure::operator(error, NEEDED))?;
+    let status = async { request.get().await.map_err(|error| Failure::operator(error, NEEDED)) };
+    let status = end::before_sending(status).await?;
     view.show(&status, screen)
 }
 
@@ -104,7 +105,7 @@ async fn watch(
     if let Some(interval) = interval {
         watch = watch.interval(interval);
     }
-    let end = ctrl_c();
+    let end = end::signal_or_closed_output();
     tokio::pin!(end);
     if view.redraws(screen) {
         write!(screen.out, "{CLEAR_ALL}")?;
@@ -112,7 +113,7 @@ async fn watch(
     loop {
         let status = tokio::select! {
             biased;
-            pressed = &mut end => return Ok(pressed?),
+            ended = &mut end => return ended,
             status = watch.next() => status,
         };
         match status {
@@ -122,7 +123,7 @@ async fn watch(
                 lost(&error, view.json, screen)?;
                 tokio::select! {
                     biased;
-                    pressed = &mut end => return Ok(pressed?),
+                    ended = &mut end => return ended,
                     () = sleep(PAUSE) => {}
                 }
             }

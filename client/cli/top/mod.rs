@@ -32,7 +32,7 @@ use clap::Args;
 use state::State;
 use view::{Palette, has_colors};
 
-use super::{Failure, completion, select, status};
+use super::{Failure, completion, end, select, status};
 
 /// Show on the full screen who holds the readers, who waits, and what went wrong; release a turn. Needs the permission
 /// diagnose.
@@ -81,7 +81,7 @@ impl TopArguments {
 pub(crate) async fn run(client: &Client, arguments: TopArguments) -> Result<(), Failure> {
     let TopArguments { reader, interval } = arguments;
     let reader = match reader {
-        Some(reader) => Some(select::find(client, &reader).await?.name),
+        Some(reader) => Some(end::before_sending(select::find(client, &reader)).await?.name),
         None => None,
     };
     let variable = |name| env::var(name).ok();

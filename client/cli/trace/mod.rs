@@ -15,9 +15,8 @@ use clap::{Args, Subcommand, ValueEnum};
 use record::Line;
 pub(crate) use show::{ShowArguments, run as show};
 use sink::Sink;
-use tokio::signal::ctrl_c;
 
-use super::{Failure, Screen, clock::rfc3339_micros, completion, select::find, user};
+use super::{Failure, Screen, clock::rfc3339_micros, completion, end, select::find, user};
 
 /// Show what happens at the readers: turns, commands, resets, insertions, and requests that were denied or got no turn;
 /// for operators.
@@ -145,16 +144,22 @@ pub(crate) async fn run(
         false => Format::Text,
     });
     let needed = if options.data { "trace_data" } else { "trace" };
-    let readers = options.readers(client).await?;
+    let readers = end::before_sending(options.readers(client)).await?;
     let request = options.request(client, &readers)?;
     if let Some(file) = &options.output {
         sink::check(file, options.force)?;
     }
-    let end = ctrl_c();
+    let has_file = options.output.is_some();
+    let end = async {
+        match has_file {
+            true => Ok(end::signal().await?),
+            false => end::signal_or_closed_output().await,
+        }
+    };
     tokio::pin!(end);
     let mut trace = tokio::select! {
         biased;
-        pressed = &mut end => return Ok(pressed?),
+        ended = &mut end => return ended,
         trace = request.begin() => trace.map_err(|error| Failure::operator(error, needed))?,
     };
     let mut sink = Sink::open(options.output, options.force, format, screen)?;
@@ -165,7 +170,7 @@ pub(crate) async fn run(
     let ended = loop {
         tokio::select! {
             biased;
-            pressed = &mut end => break pressed.map_err(Failure::from),
+            ended = &mut end => break ended,
             batch = trace.next() => match batch {
                 Ok(batch) => sink.write(&lines(&batch))?,
                 Err(error) => break Err(Failure::operator(error, needed)),

@@ -14,6 +14,9 @@ mod session_line;
 #[cfg(target_os = "linux")]
 mod session_prompt;
 #[cfg(test)]
+#[cfg(target_os = "linux")]
+mod signals;
+#[cfg(test)]
 #[path = "../../../rust/tests/support/mod.rs"]
 mod support;
 #[cfg(test)]
