@@ -6,16 +6,19 @@ use cardbroker_client::Endpoint;
 use clap::{Parser, Subcommand};
 
 use crate::{
+    card::CardArguments,
     daemon::{PolicyArguments, TokenArguments},
     log::LogArguments,
     metrics::MetricsArguments,
     release::ReleaseArguments,
     report::ReportArguments,
+    reset::ResetArguments,
     session::SessionArguments,
     status::StatusArguments,
     top::TopArguments,
     trace::{Action, TraceArguments},
     transmit::TransmitArguments,
+    wait::WaitArguments,
     watch::WatchArguments,
 };
 
@@ -49,12 +52,13 @@ pub(crate) enum Command {
     /// Show the broker's version, its limits, and your identity at the broker.
     #[command(after_long_help = "Examples:\n  cardbroker broker")]
     Broker,
-    /// List the readers and their cards.
+    /// List the readers and their cards. Sends nothing to a card.
     #[command(after_long_help = "Examples:\n  cardbroker readers\n  cardbroker readers --json")]
     Readers,
-    /// Print every change of readers and cards as one line, until Ctrl-C.
-    #[command(after_long_help = "Examples:\n  cardbroker watch\n  cardbroker watch --count 1 --for 30s --json")]
+    Card(CardArguments),
     Watch(WatchArguments),
+    Wait(WaitArguments),
+    Reset(ResetArguments),
     Transmit(Box<TransmitArguments>),
     Session(Box<SessionArguments>),
     Status(StatusArguments),
@@ -86,6 +90,7 @@ const HELP: &str = "\
 Examples:
   cardbroker broker
   cardbroker readers
+  cardbroker card yubikey
   cardbroker watch --json
   cardbroker transmit yubikey '00 A4 04 00 09 A0 00 00 03 08 00 00 10 00 00'
   cardbroker transmit desk 00A4040007D276000085010100 00B0000002

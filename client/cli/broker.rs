@@ -4,7 +4,11 @@ use cardbroker_client::{Broker, BrokerLimits, Caller, Client};
 use humantime::format_duration;
 use serde_json::{Value, json};
 
-use super::{Failure, Screen, clock::rfc3339_seconds, json, printable};
+use super::{
+    Failure, Screen,
+    clock::{Clock, rfc3339_seconds},
+    json, printable,
+};
 
 pub(crate) async fn run(client: &Client, json: bool, screen: &mut Screen<'_>) -> Result<(), Failure> {
     let broker = client.broker().await?;
@@ -12,14 +16,14 @@ pub(crate) async fn run(client: &Client, json: bool, screen: &mut Screen<'_>) ->
         json::write_line(screen.out, &object(&broker))?;
     } else {
         let port = client.auto_port().await.map(|port| format!(" (https://{port})")).unwrap_or_default();
-        write!(screen.out, "{}", text(&broker, &format!("{}{port}", client.endpoint())))?;
+        write!(screen.out, "{}", text(&broker, &format!("{}{port}", client.endpoint()), &Clock::at(None)))?;
     }
     Ok(())
 }
 
-fn text(broker: &Broker, endpoint: &str) -> String {
+fn text(broker: &Broker, endpoint: &str, clock: &Clock) -> String {
     let Broker { version, epoch, capabilities, limits, caller, .. } = broker;
-    let since = since(broker).unwrap_or_else(|| "unknown".to_owned());
+    let since = broker.start_time.map_or_else(|| "unknown".to_owned(), |time| clock.local(time));
     let capabilities = if capabilities.is_empty() { "none".to_owned() } else { capabilities.join(", ") };
     let rows = [
         ("Broker", format!("cardbrokerd {version} at {endpoint}")),

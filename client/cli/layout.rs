@@ -68,9 +68,11 @@ pub(crate) fn headline(dot: &str, colour: Option<Colour>, paint: Paint, text: &s
     fill(&format!("{dot} "), 2, text).replacen(dot, &paint.paint(colour, dot), 1)
 }
 
-/// A colour of the terminal's own palette, readable on light and dark.
+/// A colour of the terminal's own palette, readable on light and dark, or an emphasis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Colour {
+    Bold = 1,
+    Dim = 2,
     Red = 31,
     Green = 32,
     Yellow = 33,

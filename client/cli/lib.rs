@@ -1,9 +1,11 @@
 //! The program `cardbroker`: the smart-card readers of this machine, from the command line. A library, so that its
 //! manual can be made from its arguments.
 
+mod apdu;
 mod arguments;
 mod ask;
 mod broker;
+mod card;
 mod clock;
 mod command;
 mod completion;
@@ -11,6 +13,7 @@ mod daemon;
 mod doctor;
 mod end;
 mod failure;
+mod hint;
 mod json;
 mod layout;
 mod log;
@@ -18,6 +21,7 @@ mod metrics;
 mod readers;
 mod release;
 mod report;
+mod reset;
 #[cfg(test)]
 #[path = "../rust/tests/support/sample.rs"]
 mod sample;
@@ -30,6 +34,7 @@ mod transmit;
 mod turn;
 mod units;
 mod user;
+mod wait;
 mod waiting;
 mod watch;
 mod words;
@@ -54,7 +59,7 @@ use trace::{Action, TraceArguments};
 pub fn main() -> ExitCode {
     // Ends the process if a shell asks for completions.
     CompleteEnv::with_factory(command).shells(completion::SHELLS).complete();
-    let arguments = Arguments::parse();
+    let arguments = Arguments::try_parse().unwrap_or_else(|error| hint::add(error).exit());
     // Not locked for the whole run: the prompt's thread writes to them, too.
     let (mut stdout, mut stderr) = (io::stdout(), io::stderr());
     let terminal = stdout.is_terminal();
@@ -102,7 +107,10 @@ fn execute(arguments: Arguments, screen: &mut Screen<'_>) -> Result<ExitCode, Fa
         Command::Trace(TraceArguments { action: Some(Action::Show(arguments)), .. }) => trace::show(&arguments, screen),
         Command::Broker => until_signal(&runtime, broker::run(&connect()?, json, screen)),
         Command::Readers => until_signal(&runtime, readers::run(&connect()?, json, screen)),
+        Command::Card(arguments) => until_signal(&runtime, card::run(&connect()?, arguments, json, screen)),
         Command::Watch(arguments) => runtime.block_on(watch::run(&connect()?, arguments, json, screen)),
+        Command::Wait(arguments) => runtime.block_on(wait::run(&connect()?, arguments, json, screen)),
+        Command::Reset(arguments) => runtime.block_on(reset::run(&connect()?, arguments, json, screen)),
         Command::Status(arguments) => runtime.block_on(status::run(&connect()?, arguments, json, screen)),
         Command::Top(arguments) => {
             arguments.check(json, screen.terminal)?;

@@ -34,14 +34,7 @@ fn id_of(wanted: &str) -> String {
 /// # Errors
 /// [`Failure::Reader`] with the readers to choose from.
 pub(crate) fn select<'a>(readers: &'a [Reader], wanted: &str) -> Result<&'a Reader, Failure> {
-    let wanted_lower = wanted.to_lowercase();
-    let names = |reader: &Reader| {
-        let id = reader.name.trim_start_matches("readers/").to_owned();
-        [reader.name.to_lowercase(), id.to_lowercase(), reader.display_name.to_lowercase()]
-    };
-    let whole: Vec<_> = readers.iter().filter(|reader| names(reader).contains(&wanted_lower)).collect();
-    let part = |reader: &&Reader| names(reader).iter().any(|name| name.contains(&wanted_lower));
-    let matches = if whole.is_empty() { readers.iter().filter(part).collect() } else { whole };
+    let matches = matches(readers, wanted);
     match matches[..] {
         [reader] => Ok(reader),
         [] if readers.is_empty() => Err(Failure::Reader(format!(
@@ -50,6 +43,18 @@ pub(crate) fn select<'a>(readers: &'a [Reader], wanted: &str) -> Result<&'a Read
         [] => Err(Failure::Reader(format!("no reader matches \"{wanted}\"; there are: {}", listed(readers.iter())))),
         _ => Err(Failure::Reader(format!("several readers match \"{wanted}\": {}", listed(matches.into_iter())))),
     }
+}
+
+/// All readers that `wanted` could name.
+pub(crate) fn matches<'a>(readers: &'a [Reader], wanted: &str) -> Vec<&'a Reader> {
+    let wanted_lower = wanted.to_lowercase();
+    let names = |reader: &Reader| {
+        let id = reader.name.trim_start_matches("readers/").to_owned();
+        [reader.name.to_lowercase(), id.to_lowercase(), reader.display_name.to_lowercase()]
+    };
+    let whole: Vec<_> = readers.iter().filter(|reader| names(reader).contains(&wanted_lower)).collect();
+    let part = |reader: &&Reader| names(reader).iter().any(|name| name.contains(&wanted_lower));
+    if whole.is_empty() { readers.iter().filter(part).collect() } else { whole }
 }
 
 fn listed<'a>(readers: impl Iterator<Item = &'a Reader>) -> String {

@@ -53,16 +53,18 @@ fn commands_seen(broker: &Broker) -> anyhow::Result<u64> {
 }
 
 #[test]
-fn readers_are_a_table_or_one_json_array() -> anyhow::Result<()> {
+fn readers_are_a_list_or_one_json_array() -> anyhow::Result<()> {
     tell(async {
         let broker = broker().await?;
         wait_for(&broker, "readers/simulated-reader-01", ReaderState::Ready).await?;
-        let table = "\
-NAME                         STATE  PROTOCOL  ATR                       DISPLAY NAME
-readers/simulated-reader-00  READY  T1        3B880180664342000000006E  Simulated Reader 00
-readers/simulated-reader-01  READY  T0        3B088066434200010000      Simulated Reader 01
+        let list = "\
+READER               STATE  NAME
+simulated-reader-00  READY  Simulated Reader 00
+    T=1  ATR 3B880180664342000000006E
+simulated-reader-01  READY  Simulated Reader 01
+    T=0  ATR 3B088066434200010000
 ";
-        assert_eq!(told(&broker.cardbroker(&["readers"])?), (Some(0), table, ""));
+        assert_eq!(told(&broker.cardbroker(&["readers"])?), (Some(0), list, ""));
 
         broker.cardbroker(&["transmit", READER, &fault(2, 0, 0xFFFF)])?;
         wait_for(&broker, "readers/simulated-reader-00", ReaderState::Empty).await?;
@@ -328,7 +330,7 @@ fn a_watch_prints_every_change_and_ends_on_time() -> anyhow::Result<()> {
         assert_eq!((run.code, rows.len(), &*run.err), (Some(0), 2, ""), "{run:?}");
         assert_eq!(
             (&rows[0][1..], &rows[1][1..3]),
-            (&["readers/simulated-reader-00", "EMPTY"][..], &["readers/simulated-reader-01", "READY"][..])
+            (&["simulated-reader-00", "EMPTY"][..], &["simulated-reader-01", "READY"][..])
         );
 
         let (mut process, mut lines) = watch(&broker, &[])?;

@@ -106,7 +106,7 @@ fn the_command_line_works_over_tcp_beside_the_socket() -> anyhow::Result<()> {
         let (endpoint, file) = (broker.tcp_endpoint()?, broker.token_file("tests"));
         let flag = file.to_str().unwrap();
         let listed = run(&mut cardbroker(&endpoint, &["readers", "--token-file", flag])?)?;
-        assert!(listed.code == Some(0) && listed.out.contains(READER), "{listed:?}");
+        assert!(listed.code == Some(0) && listed.out.contains("simulated-reader-00"), "{listed:?}");
         let mut command = cardbroker(&endpoint, &["transmit", READER, INCREMENT])?;
         let sent = run(command.env("CARDBROKER_TOKEN_FILE", &file))?;
         assert_eq!((sent.code, &*sent.out), (Some(0), "00000001 9000\n"), "{sent:?}");

@@ -23,7 +23,8 @@ const SELECT: &str = "00 A4 04 0C";
 
 pub(crate) fn cardbroker(broker: &FakeBroker, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cardbroker"));
-    command.env(ENDPOINT_VARIABLE, broker.endpoint().to_string()).env_remove(GROUP_VARIABLE).args(arguments);
+    command.env(ENDPOINT_VARIABLE, broker.endpoint().to_string()).env_remove(GROUP_VARIABLE);
+    command.env("TZ", "UTC").args(arguments);
     command
 }
 
@@ -56,12 +57,13 @@ fn stopping(delivery: Delivery) -> FakeBroker {
 }
 
 #[test]
-fn readers_are_a_table_or_one_json_array() {
+fn readers_are_a_list_or_one_json_array() {
     let broker = FakeBroker::answering(b"");
     let expected = "\
-NAME               STATE  PROTOCOL  ATR   DISPLAY NAME
-readers/desk       READY  T1        3B80  Yubico YubiKey 00 00
-readers/pcd-00-00  EMPTY  -         -     PCD 00 00
+READER     STATE  NAME
+desk       READY  Yubico YubiKey 00 00
+    T=1  ATR 3B80
+pcd-00-00  EMPTY  PCD 00 00
 ";
     assert_eq!(out(&run(&broker, &["readers"])), expected);
     let readers: Value = serde_json::from_slice(&run(&broker, &["readers", "--json"]).stdout).unwrap();
@@ -75,7 +77,7 @@ fn the_broker_is_shown_as_rows_or_one_json_object() {
     let expected = format!(
         "\
 Broker            cardbrokerd 0.1.0 at {}
-Running since     2023-11-14T22:13:20Z
+Running since     2023-11-14 22:13:20
 Epoch             e1
 Capabilities      none
 You are           user 1000, process 42, connection 7
@@ -249,8 +251,8 @@ fn an_unknown_reader_lists_the_known_ones() {
 fn a_watch_prints_changes_and_ends_after_the_given_count() {
     let output = run(&FakeBroker::answering(b""), &["watch", "--count", "2"]);
     let lines: Vec<_> = out(&output).lines().collect();
-    assert!(lines[0].ends_with("Z  readers/desk  READY  first"), "{lines:?}");
-    assert!(lines[1].ends_with("Z  readers/pcd-00-00  EMPTY"), "{lines:?}");
+    assert!(lines[0].ends_with("  desk  READY  ATR 3B80"), "{lines:?}");
+    assert!(lines[1].ends_with("  pcd-00-00  EMPTY"), "{lines:?}");
     assert_eq!((lines.len(), code(&output)), (2, 0));
     assert_eq!(code(&run(&FakeBroker::answering(b""), &["watch", "--for", "10ms"])), 0);
 }

@@ -3,6 +3,8 @@
 #![cfg(unix)]
 
 #[cfg(test)]
+mod cards;
+#[cfg(test)]
 mod command_line;
 #[cfg(test)]
 mod completion;

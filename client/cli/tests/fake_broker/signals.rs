@@ -6,7 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{command_line::cardbroker, support::FakeBroker};
+use cardbroker_proto::v1::open_session_request::Request;
+
+use crate::{
+    command_line::cardbroker,
+    support::{FakeBroker, script::opened},
+};
 
 /// The longest time that a command may take to end.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -47,10 +52,35 @@ fn a_signal_during_a_unit_leaves_its_outcome_unknown() {
 }
 
 #[test]
+fn a_signal_during_a_reset_leaves_its_outcome_unknown() {
+    let broker = FakeBroker::with_sessions(|request| match request.request {
+        Some(Request::Open(_)) => vec![opened()],
+        _ => Vec::new(),
+    });
+    let child = cardbroker(&broker, &["reset", "desk"]).stderr(Stdio::piped()).spawn().unwrap();
+    let is_reset = || broker.record().session_requests.iter().any(|it| matches!(it.request, Some(Request::Reset(_))));
+    let begin = Instant::now();
+    while !is_reset() {
+        assert!(begin.elapsed() < LIMIT, "no reset");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    signal(&child, "-INT");
+    let (code, err) = end(child);
+    assert_eq!((code, err.starts_with("cardbroker: interrupted; the command may have run")), (Some(6), true), "{err}");
+}
+
+#[test]
 fn a_signal_before_anything_is_sent_is_code_1() {
     let broker = FakeBroker::answering(b"");
     broker.get_stuck();
-    for arguments in [&["transmit", "desk", "00A4040C"][..], &["readers"], &["broker"], &["session", "desk"]] {
+    for arguments in [
+        &["transmit", "desk", "00A4040C"][..],
+        &["readers"],
+        &["card", "desk"],
+        &["broker"],
+        &["reset", "desk"],
+        &["session", "desk"],
+    ] {
         for name in ["-INT", "-TERM"] {
             let mut command = cardbroker(&broker, arguments);
             let child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
