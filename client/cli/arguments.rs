@@ -93,7 +93,7 @@ Examples:
   cardbroker card yubikey
   cardbroker watch --json
   cardbroker transmit yubikey '00 A4 04 00 09 A0 00 00 03 08 00 00 10 00 00'
-  cardbroker transmit desk 00A4040007D276000085010100 00B0000002
+  cardbroker transmit yubikey 'select piv' 00CB3FFF055C035FC10200 --expect 9000
   cardbroker transmit yubikey - < commands-with-pin.txt
   cardbroker session yubikey
   cardbroker session yubikey --wait-for-card < commands-with-pin.txt
@@ -122,7 +122,9 @@ Exit codes:
   6  a command ran, or may have run, and its answer is missing (the answers
      before it are printed): check the card's state before you send it again
   7  the turn did not come in time; nothing was sent
-  8  doctor has found a problem";
+  8  doctor has found a problem
+  9  a command was answered with another status word than expected; the
+     commands after it were not sent";
 
 #[cfg(test)]
 mod tests {

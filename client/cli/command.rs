@@ -1,7 +1,9 @@
-//! The options of APDUs, shared by units and sessions.
+//! The options of commands, shared by units and sessions, and their answers on the screen.
 
-use cardbroker_client::{ApduBytes, Command};
-use clap::Args;
+use cardbroker_client::{ApduBytes, Command, CommandResult, ResultKind, hex};
+use clap::{Args, ValueEnum};
+
+use crate::{apdu::exchange, layout::Paint, script::Pattern};
 
 #[derive(Clone, Args)]
 #[command(next_help_heading = "APDUs")]
@@ -23,9 +25,65 @@ pub(crate) struct CommandArguments {
     /// Send a PIN even if this card has already refused it. Needs the permission guard_override.
     #[arg(long)]
     allow_known_wrong: bool,
+    /// Fail with exit code 9 at the first command that is answered with another status word; such as 9000 or 6100/FF00
+    /// (the mask has the bits to compare). May be repeated. `=9000` after a command holds for that command instead.
+    #[arg(long, value_name = "VALUE[/MASK]")]
+    expect: Vec<Pattern>,
+    /// How commands and answers are shown. [default: words on a terminal, otherwise hex]
+    #[arg(long, value_name = "FORM")]
+    show: Option<Show>,
+}
+
+/// The forms of commands and answers on the screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Show {
+    /// The command with its name, the status word with its meaning, the data as a tree or a dump.
+    Words,
+    /// One line for each command: the data and the status word.
+    Hex,
+}
+
+/// How answers are shown on this screen.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Style {
+    show: Show,
+    paint: Paint,
+}
+
+impl Style {
+    /// A sent command, before its answer; empty if only answers are shown.
+    pub(crate) fn command(self, apdu: &[u8]) -> String {
+        match self.show {
+            Show::Words => exchange::command(apdu, self.paint),
+            Show::Hex => String::new(),
+        }
+    }
+
+    /// An answer in lines, each with a new line.
+    pub(crate) fn answer(self, result: &CommandResult) -> String {
+        let has_status_word = matches!(result.kind, ResultKind::Apdu | ResultKind::PinPad);
+        match self.show {
+            Show::Words if has_status_word => exchange::answer(&result.data, result.status_word, self.paint),
+            Show::Words => exchange::bare_answer(&result.data),
+            Show::Hex if !has_status_word => format!("{}\n", hex::format(&result.data)),
+            Show::Hex if result.data.is_empty() => format!("{:04X}\n", result.status_word),
+            Show::Hex => format!("{} {:04X}\n", hex::format(&result.data), result.status_word),
+        }
+    }
 }
 
 impl CommandArguments {
+    /// The form in which this screen shows commands and answers.
+    pub(crate) fn style(&self, terminal: bool) -> Style {
+        let show = self.show.unwrap_or(if terminal { Show::Words } else { Show::Hex });
+        Style { show, paint: Paint::on(terminal) }
+    }
+
+    /// The status words that a command must be answered with: its own, or those of all commands.
+    pub(crate) fn expected(&self, own: Option<Pattern>) -> Vec<Pattern> {
+        own.map_or_else(|| self.expect.clone(), |own| vec![own])
+    }
+
     /// Makes a command with these options from an APDU.
     pub(crate) fn command(&self, apdu: ApduBytes) -> Command {
         let mut command = Command::new(apdu).continue_instruction(self.continue_instruction);

@@ -5,7 +5,7 @@ use std::{
     process::ExitCode,
 };
 
-use cardbroker_client::{Delivery, Distrust, Endpoint, Error, ErrorReason, Finding, Tried};
+use cardbroker_client::{Delivery, Distrust, Endpoint, Error, ErrorReason, Finding, Tried, status_word};
 
 use super::{json, printable};
 
@@ -31,12 +31,24 @@ pub(crate) enum Exit {
     QueueTimeout = 7,
     /// `doctor` has found a problem.
     Problem = 8,
+    /// A command was answered with another status word than expected; those after it were not sent.
+    Unexpected = 9,
 }
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)
     }
+}
+
+/// An answer with another status word than expected.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Unexpected {
+    /// The index of the command, counted from 0.
+    pub(crate) index: usize,
+    pub(crate) status_word: u16,
+    /// The expected status words, as they are written.
+    pub(crate) expected: String,
 }
 
 /// Why the command line failed; decides the exit code and the message.
@@ -54,6 +66,8 @@ pub(crate) enum Failure {
     Usage(String),
     /// No reader, or several, fit the name given.
     Reader(String),
+    /// Another answer than the one that was expected.
+    Unexpected(Unexpected),
     /// Ctrl-C or SIGTERM, with or without a command sent to the card.
     Interrupted(Delivery),
     /// The output could not be written.
@@ -86,6 +100,7 @@ impl Failure {
             Self::Reported(exit) => *exit,
             Self::Usage(_) => Exit::Usage,
             Self::Reader(_) => Exit::NoCard,
+            Self::Unexpected(_) => Exit::Unexpected,
             Self::Interrupted(Delivery::NotSent) => Exit::Refused,
             Self::Interrupted(_) => Exit::Unknown,
             Self::Broker(error) | Self::Operator { error, .. } => exit_of(error),
@@ -110,6 +125,9 @@ impl Failure {
             (true, Self::Interrupted(delivery)) => {
                 json::write_line(err, &json::error(None, *delivery, &self.message()))
             }
+            (true, Self::Unexpected(_)) => {
+                json::write_line(err, &json::error(None, Delivery::Executed, &self.message()))
+            }
             (true, _) => json::write_line(err, &json::error(None, Delivery::NotSent, &self.message())),
             (false, _) => writeln!(err, "cardbroker: {}", self.message()),
         };
@@ -119,6 +137,11 @@ impl Failure {
         match self {
             Self::Reported(_) => String::new(),
             Self::Usage(message) | Self::Reader(message) | Self::Undone(message) => printable(message),
+            Self::Unexpected(Unexpected { index, status_word, expected }) => {
+                let number = index + 1;
+                let meaning = status_word::meaning(*status_word).map(|told| format!(" ({told})")).unwrap_or_default();
+                format!("command {number} was answered {status_word:04X}{meaning}; expected is {expected}")
+            }
             Self::Output(error) => format!("the output cannot be written: {error}"),
             Self::Interrupted(Delivery::NotSent) => "interrupted; nothing was sent".to_owned(),
             Self::Interrupted(_) => format!("interrupted{CHECK}"),

@@ -25,6 +25,7 @@ mod reset;
 #[cfg(test)]
 #[path = "../rust/tests/support/sample.rs"]
 mod sample;
+mod script;
 mod select;
 mod session;
 mod status;
@@ -32,7 +33,6 @@ mod top;
 mod trace;
 mod transmit;
 mod turn;
-mod units;
 mod user;
 mod wait;
 mod waiting;
@@ -126,8 +126,8 @@ fn execute(arguments: Arguments, screen: &mut Screen<'_>) -> Result<ExitCode, Fa
         Command::Log(arguments) => until_signal(&runtime, log::run(&connect()?, arguments, json, screen)),
         Command::Transmit(arguments) => {
             // Malformed input is reported even without a broker.
-            let commands = arguments.commands()?;
-            runtime.block_on(transmit::run(&connect()?, *arguments, commands, json, screen))
+            let unit = arguments.unit(screen.terminal && !json)?;
+            runtime.block_on(transmit::run(&connect()?, *arguments, unit, json, screen))
         }
         Command::Session(arguments) => runtime.block_on(session::run(&connect()?, *arguments, json, screen)),
     }?;

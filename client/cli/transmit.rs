@@ -1,29 +1,36 @@
 //! `cardbroker transmit`: sends APDUs to a card as one unit.
 
-use std::{io, str::FromStr, time::Duration};
+use std::{io, time::Duration};
 
-use cardbroker_client::{ApduBytes, Client, Command, CommandResult, Error, ResultKind, StopRule, hex, status_word};
+use cardbroker_client::{ApduBytes, CardReset, Client, Command, Error, StopRule, Transmitted, hex};
 use clap::{Args, ValueEnum};
 use humantime::parse_duration;
 use tokio::sync::watch;
 
 use super::{
-    Failure, Screen, command::CommandArguments, completion, end, json, select::find, turn::TurnArguments, units,
+    Failure, Screen,
+    command::{CommandArguments, Style},
+    completion, end, json,
+    script::{self, Pattern},
+    select::find,
+    turn::TurnArguments,
     waiting::Wait,
 };
 
 /// Send APDUs to a card as one unit: no other program's command runs between them.
 ///
-/// Prints one line for each command: the response data, if any, and the status word, both in hexadecimal and separated
-/// by one space; without data the line is the status word alone. On a terminal the meaning of the status word follows.
+/// On a terminal prints each command with its name, the status word with its meaning, and the data as a tree of BER-TLV
+/// objects or as a dump; data that may be secret are not repeated. Otherwise prints one line for each command: the
+/// response data, if any, and the status word, both in hexadecimal and separated by one space; without data the line is
+/// the status word alone.
 #[derive(Args)]
-#[command(after_long_help = EXAMPLES)]
+#[command(after_long_help = HELP)]
 pub(crate) struct TransmitArguments {
     /// The reader: its id, its name, its display name, or a part of these that only one reader has.
     #[arg(add = completion::readers())]
     reader: String,
-    /// Command APDUs in hexadecimal; spaces and colons are allowed inside one argument. A single `-` reads them from
-    /// standard input, one on each line: use it for PINs, which other users can otherwise see in the list of processes.
+    /// Command APDUs in hexadecimal, or words (see below). A single `-` reads them from standard input, one on each
+    /// line: use it for PINs, which other users can otherwise see in the list of processes.
     #[arg(required = true, value_name = "APDU")]
     apdus: Vec<String>,
     #[command(flatten)]
@@ -39,20 +46,13 @@ pub(crate) struct TransmitArguments {
     stop_rule: Rule,
     /// Let the unit go on after these status words instead of those of the stop rule; in hexadecimal, such as 6A82 or
     /// 6900/FF00 (the mask has the bits to compare). May be repeated.
-    #[arg(long, value_name = "VALUE[/MASK]", help_heading = "APDUs")]
+    #[arg(long, value_name = "VALUE[/MASK]", help_heading = "APDUs", conflicts_with = "expect")]
     continue_on: Vec<Pattern>,
     /// Make a repeat safe: a second call with the same id (16-64 random bytes in hexadecimal) gets the outcome of the
     /// first.
     #[arg(long, value_name = "HEX", value_parser = request_id)]
     request_id: Option<ApduBytes>,
 }
-
-const EXAMPLES: &str = "\
-Examples:
-  cardbroker transmit yubikey '00 A4 04 00 09 A0 00 00 03 08 00 00 10 00 00'
-  cardbroker transmit desk 00A4040007D276000085010100 --wait-timeout 5s
-  cardbroker transmit yubikey - < commands-with-pin.txt
-  cardbroker transmit yubikey 00A4040006F0434152440100 --stop-rule any --json";
 
 /// The short names of the contract's stop rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -79,64 +79,101 @@ impl From<Rule> for StopRule {
     }
 }
 
-/// Status words that agree with a value in the bits of a mask.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Pattern {
-    value: u16,
-    mask: u16,
-}
+const HELP: &str = "\
+Commands:
+  00 A4 04 00 ...  an APDU in hexadecimal, with spaces, colons and 0x at will
+  select NAME      select an application: piv, openpgp, oath, fido, ..., or an
+                   AID in hexadecimal
+  =9000            after a command: the status word that it must be answered
+                   with
 
-impl FromStr for Pattern {
-    type Err = &'static str;
+Also on standard input:
+  reset, cold      before the first command: reset the card
+  echo TEXT        print the text
+  # ...            a comment, also after a command
 
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (value, mask) = text.split_once('/').unwrap_or((text, "FFFF"));
-        let word = |digits: &str| match digits.len() {
-            4 => u16::from_str_radix(digits, 16).map_err(|_| "not hexadecimal"),
-            _ => Err("a status word has four hexadecimal digits"),
-        };
-        Ok(Self { value: word(value)?, mask: word(mask)? })
-    }
-}
+Examples:
+  cardbroker transmit yubikey 'select piv' '00 CB 3F FF 05 5C 03 5F C1 02 00'
+  cardbroker transmit desk 'select openpgp' 00CA006E00 --expect 9000 && echo fine
+  cardbroker transmit desk 00A4040007D276000085010100 --wait-timeout 5s
+  cardbroker transmit yubikey - < commands-with-pin.txt
+  cardbroker transmit yubikey 'select ndef' --stop-rule any --json";
 
 fn request_id(text: &str) -> Result<ApduBytes, String> {
     let id = hex::parse(text).map_err(|error| error.to_string())?;
     if (16..=64).contains(&id.len()) { Ok(id) } else { Err(format!("{} bytes, must be 16 to 64", id.len())) }
 }
 
+/// The commands of a unit, and what is shown of them.
+pub(crate) struct Unit {
+    commands: Vec<Command>,
+    /// The status words that each command must be answered with; none for any.
+    expected: Vec<Vec<Pattern>>,
+    /// The lines before the answer of each command, and after the last one.
+    heads: Vec<String>,
+    reset: Option<CardReset>,
+    style: Style,
+}
+
 impl TransmitArguments {
-    /// Reads and checks the commands.
+    /// Reads and checks the commands, for a screen that is a terminal or not.
     ///
     /// # Errors
     /// [`Failure::Usage`] if one is malformed, or there are too many.
-    pub(crate) fn commands(&self) -> Result<Vec<Command>, Failure> {
-        let apdus = units::read(&self.apdus, self.options.raw, io::stdin())?;
-        let command = |apdu| {
-            let command = self.options.command(apdu).stop_rule(self.stop_rule.into());
-            self.continue_on.iter().fold(command, |command, pattern| command.continue_on(pattern.value, pattern.mask))
-        };
-        Ok(apdus.into_iter().map(command).collect())
+    pub(crate) fn unit(&self, terminal: bool) -> Result<Unit, Failure> {
+        let script::Unit { reset, commands: sent, echoes } = script::read(&self.apdus, self.options.raw, io::stdin())?;
+        let style = self.options.style(terminal);
+        let mut heads = vec![String::new(); sent.len() + 1];
+        for (index, text) in echoes {
+            heads[index] += &format!("{text}\n");
+        }
+        let (mut commands, mut expected) = (Vec::new(), Vec::new());
+        for (sent, head) in sent.into_iter().zip(&mut heads) {
+            *head += &style.command(&sent.apdu);
+            let patterns = self.options.expected(sent.expected);
+            let go_on = if patterns.is_empty() { &self.continue_on } else { &patterns };
+            let command = self.options.command(sent.apdu).stop_rule(self.stop_rule.into());
+            let rule = |command: Command, pattern: &Pattern| command.continue_on(pattern.value, pattern.mask);
+            commands.push(go_on.iter().fold(command, rule));
+            expected.push(patterns);
+        }
+        Ok(Unit { commands, expected, heads, reset, style })
+    }
+}
+
+impl Unit {
+    /// The commands with an answer, and the answers.
+    fn text(&self, transmitted: &Transmitted) -> String {
+        let answers = transmitted.results.iter().map(|result| self.style.answer(result));
+        let mut told: String = self.heads.iter().zip(answers).map(|(head, answer)| format!("{head}{answer}")).collect();
+        if transmitted.results.len() + 1 == self.heads.len() {
+            told.extend(self.heads.last().map(String::as_str));
+        }
+        told
     }
 }
 
 pub(crate) async fn run(
     client: &Client,
     arguments: TransmitArguments,
-    commands: Vec<Command>,
+    mut unit: Unit,
     json: bool,
     screen: &mut Screen<'_>,
 ) -> Result<(), Failure> {
     let reader = &*end::before_sending(find(client, &arguments.reader)).await?.name;
-    let mut unit = arguments.turn.of_unit(client.transmit(reader).commands(commands));
+    let mut request = arguments.turn.of_unit(client.transmit(reader).commands(std::mem::take(&mut unit.commands)));
+    if let Some(reset) = unit.reset {
+        request = request.reset_before(reset);
+    }
     if let Some(timeout) = arguments.timeout {
-        unit = unit.deadline(timeout);
+        request = request.deadline(timeout);
     }
     if let Some(id) = arguments.request_id {
-        unit = unit.request_id(id.expose_for_wire());
+        request = request.request_id(id.expose_for_wire());
     }
 
     let wait = Wait { client, reader, is_session: false, turns_ahead: watch::channel(None).1 };
-    let outcome = end::while_sending(wait.talk(unit.send(), json, screen.err)).await?;
+    let outcome = end::while_sending(wait.talk(request.send(), json, screen.err)).await?;
     let (transmitted, stop) = match &outcome {
         Ok(transmitted) => (transmitted, None),
         Err(Error::Stopped { stop, partial }) => (&**partial, Some(&**stop)),
@@ -146,32 +183,10 @@ pub(crate) async fn run(
     let written = if json {
         json::write_line(screen.out, &json::unit(reader, transmitted, stop))
     } else {
-        transmitted.results.iter().try_for_each(|result| writeln!(screen.out, "{}", line(result, screen.terminal)))
+        write!(screen.out, "{}", unit.text(transmitted))
     };
+    // An unexpected answer is the reason for the stop behind it.
+    script::check(&transmitted.results, &unit.expected)?;
     outcome?;
     Ok(written?)
-}
-
-/// Data and status word, followed by its meaning on a terminal.
-pub(crate) fn line(result: &CommandResult, terminal: bool) -> String {
-    let status_word = result.status_word;
-    if !matches!(result.kind, ResultKind::Apdu | ResultKind::PinPad) {
-        return hex::format(&result.data);
-    }
-    let data = if result.data.is_empty() { String::new() } else { hex::format(&result.data) + " " };
-    let meaning = status_word::meaning(status_word).filter(|_| terminal);
-    let meaning = meaning.map(|meaning| format!("  {meaning}")).unwrap_or_default();
-    format!("{data}{status_word:04X}{meaning}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_pattern_is_a_status_word_with_an_optional_mask() {
-        assert_eq!("6a82".parse(), Ok(Pattern { value: 0x6A82, mask: 0xFFFF }));
-        assert_eq!("6900/FF00".parse(), Ok(Pattern { value: 0x6900, mask: 0xFF00 }));
-        assert!("69".parse::<Pattern>().is_err() && "6900/".parse::<Pattern>().is_err());
-    }
 }

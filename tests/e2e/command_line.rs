@@ -159,10 +159,10 @@ fn malformed_input_is_reported_by_position_and_reaches_no_card() -> anyhow::Resu
         let before = commands_seen(&broker)?;
         let many = [INCREMENT; 65];
         for (apdus, expected) in [
-            (&[INCREMENT, "00A4 0x00"][..], "APDU 2: not a hexadecimal digit at position 7"),
+            (&[INCREMENT, "00A4 0y00"][..], "APDU 2: not a hexadecimal digit at position 7"),
             (&["8012000"], "APDU 1: an odd number of hexadecimal digits (7): the last byte is incomplete"),
             (&[INCREMENT, "00A404"], "APDU 2: 3 bytes; an APDU has 4 to 65544"),
-            (&[INCREMENT, ""], "APDU 2: 0 bytes; an APDU has 4 to 65544"),
+            (&[INCREMENT, ""], "APDU 2: empty"),
             (
                 &[INCREMENT, "00A4040006F043"],
                 "commands[1].apdu.bytes: Lc says 6 data bytes, but 2 bytes follow it: expected 6, or 6 and Le",
@@ -268,8 +268,11 @@ fn meanings_of_status_words_are_for_terminals_only() -> anyhow::Result<()> {
         let mut terminal = Command::new("script");
         // Ends when the program does, with the program as the session of its own terminal.
         terminal.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
-        let shown = run(terminal.env("SHELL", "/bin/sh").env(ENDPOINT_VARIABLE, broker.endpoint()))?;
-        assert_eq!((shown.code, &*shown.out), (Some(0), "6A82  file or application not found\r\n"), "{shown:?}");
+        let shown =
+            run(terminal.env("SHELL", "/bin/sh").env_remove("NO_COLOR").env(ENDPOINT_VARIABLE, broker.endpoint()))?;
+        let expected = "> 00 A4 04 00 01 FF  \x1b[1mSELECT FF\x1b[0m\r\n\
+                        < \x1b[31m6A82\x1b[0m  file or application not found\r\n";
+        assert_eq!((shown.code, &*shown.out), (Some(0), expected), "{shown:?}");
         Ok(())
     })
 }

@@ -16,6 +16,8 @@ mod bad_input;
 mod beyond_loopback;
 /// Virtual cards and private pcscd work as documented.
 mod cards;
+/// Cards, commands and answers in words, at a person's terminal.
+mod cards_in_words;
 /// Sessions through the Rust client and `cardbroker session`.
 mod client_sessions;
 /// Each failure has the code of the contract's table.

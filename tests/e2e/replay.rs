@@ -90,7 +90,7 @@ fn a_recorded_trace_gives_the_same_answers_in_another_broker() -> anyhow::Result
         let file = recorder.end(5)?;
         let shown = run(&mut cardbroker("", &["trace", "show", file.to_str().context("no text")?])?)?;
         ensure!(shown.code == Some(0) && shown.out.contains("card present, ATR 3B"), "{shown:?}");
-        ensure!(shown.out.contains("#5 read 00 B0 00 40 Le 10 -> 9000"), "{shown:?}");
+        ensure!(shown.out.contains("#5 READ BINARY 00 B0 00 40 Le 10 -> 9000"), "{shown:?}");
 
         let replaying = Setup::replaying(&file)?.start()?;
         let (client, mut replayed) = (replaying.client().await?, Vec::new());

@@ -107,6 +107,26 @@ pub(crate) const APPLICATIONS: &[Application] = &[
     },
 ];
 
+impl Application {
+    /// The SELECT by name that asks for the first occurrence and its control information.
+    pub(crate) fn select(&self) -> Vec<u8> {
+        select(self.aid)
+    }
+}
+
+/// SELECT by name of an AID of at most 255 bytes (ISO/IEC 7816-4:2013 §11.2.2).
+pub(crate) fn select(aid: &[u8]) -> Vec<u8> {
+    let mut command = vec![0x00, 0xA4, 0x04, 0x00, u8::try_from(aid.len()).unwrap_or(u8::MAX)];
+    command.extend(aid.iter().take(usize::from(u8::MAX)));
+    command.push(0x00);
+    command
+}
+
+/// The application with this name, in upper or lower case.
+pub(crate) fn named(name: &str) -> Option<&'static Application> {
+    APPLICATIONS.iter().find(|application| application.name.eq_ignore_ascii_case(name))
+}
+
 /// The application whose AID an identifier continues; of several the one with the longest AID. An identifier that is
 /// shorter names the only application that continues it.
 pub(crate) fn of(aid: &[u8]) -> Option<&'static Application> {
@@ -118,18 +138,30 @@ pub(crate) fn of(aid: &[u8]) -> Option<&'static Application> {
     fitting.max_by_key(|application| application.aid.len()).or_else(shorter)
 }
 
+/// All names, for help and completion.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    APPLICATIONS.iter().map(|application| application.name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn every_application_is_found_by_aid() {
+    fn every_application_is_found_by_name_and_by_aid() {
         for application in APPLICATIONS {
+            assert_eq!(named(&application.name.to_uppercase()), Some(application));
             assert_eq!(of(application.aid), Some(application));
             assert!((5..=16).contains(&application.aid.len()) && !application.standard.is_empty());
         }
-        assert_eq!(of(&[0xA0, 0x00]), None);
-        assert_eq!(of(&[0xA0, 0x00, 0x00, 0x03, 0x08]).map(|application| application.name), Some("piv"));
+        assert_eq!((named("mars"), of(&[0xA0, 0x00])), (None, None));
+        assert_eq!(of(&[0xA0, 0x00, 0x00, 0x03, 0x08]), named("piv"));
         assert_eq!(of(&[0xA0, 0x00, 0x00, 0x05, 0x27]), None, "several");
+    }
+
+    #[test]
+    fn a_select_has_the_aid_and_asks_for_the_answer() {
+        assert_eq!(select(&[0xF0, 0x01]), [0x00, 0xA4, 0x04, 0x00, 0x02, 0xF0, 0x01, 0x00]);
+        assert_eq!(select(&[0xF0; 300]).len(), 5 + 255 + 1);
     }
 }

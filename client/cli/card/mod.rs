@@ -5,7 +5,7 @@ mod kind;
 mod smartcard_list;
 mod text;
 
-pub(crate) use atr::Atr;
+pub(crate) use atr::{Atr, life_cycle};
 use cardbroker_client::{Client, Reader, hex};
 use clap::Args;
 pub(crate) use kind::kind;

@@ -1,50 +1,29 @@
-//! The input of a session: lines from a prompt or from a script, and their parsing.
+//! The input of a session: lines from a prompt or from a script, each read when it is asked for.
 
 use std::{
     io::{self, BufRead, Read, Write},
     thread,
 };
 
-use cardbroker_client::{ApduBytes, CardReset, MAX_RAW_BYTES};
-use rustyline::{Config, Editor, ExternalPrinter, error::ReadlineError, history::MemHistory};
+use cardbroker_client::MAX_RAW_BYTES;
+use rustyline::{ExternalPrinter, error::ReadlineError};
 use tokio::sync::{mpsc, oneshot};
 use zeroize::Zeroizing;
 
-use crate::units::parse_one;
+use super::editor::Prompt;
 
-/// The longest line of a script: the longest APDU with two separators after each byte.
+/// The longest line of a script: the longest APDU with two separators after each byte, and a comment.
 const MAX_LINE_BYTES: usize = 4 * MAX_RAW_BYTES;
 
-const MAX_HISTORY_LINES: usize = 1000;
-
-/// The meaning of one line.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Input {
-    Apdu(ApduBytes),
-    Reset(CardReset),
-    Help,
-    Quit,
-    /// An empty line, or a comment after `#`.
-    Nothing,
-}
-
-/// Parses one line of a prompt or script.
-///
-/// # Errors
-/// The mistake and its position, without the text of the line.
-pub(super) fn parse(line: &str, raw: bool) -> Result<Input, String> {
-    Ok(match line.trim() {
-        "" => Input::Nothing,
-        comment if comment.starts_with('#') => Input::Nothing,
-        "reset" => Input::Reset(CardReset::Warm),
-        "cold" => Input::Reset(CardReset::Cold),
-        "help" => Input::Help,
-        "quit" => Input::Quit,
-        _ => Input::Apdu(parse_one(line, raw)?),
-    })
-}
-
 type Line = io::Result<Zeroizing<String>>;
+
+/// A request for one line.
+pub(super) enum Ask {
+    /// A line after this prompt.
+    Line(String),
+    /// A line after this prompt that is not shown while it is typed.
+    Hidden(String),
+}
 
 /// Writes above the prompt while a person edits a line.
 pub(super) struct Announcer(Option<Box<dyn ExternalPrinter + Send>>);
@@ -62,21 +41,20 @@ impl Announcer {
 /// Lines, read by a thread of their own because reading blocks. The thread reads one line for each request, and ends
 /// with the input or with the process.
 pub(super) struct Lines {
-    prompts: mpsc::Sender<String>,
+    prompts: mpsc::Sender<Ask>,
     lines: mpsc::Receiver<Line>,
 }
 
 impl Lines {
-    /// Lines that a person edits, with a history in memory only: it may contain PINs.
-    pub(super) async fn prompted() -> io::Result<(Self, Announcer)> {
+    /// Lines that a person edits. Those that the prompt keeps are in memory only.
+    pub(super) async fn prompted(raw: bool) -> io::Result<(Self, Announcer)> {
         let (told, printer) = oneshot::channel();
-        let lines = Self::start(|asked, lines| {
-            let mut editor = editor()?;
-            let printer = editor.create_external_printer().ok();
-            let _ = told.send(printer.map(|printer| Box::new(printer) as Box<dyn ExternalPrinter + Send>));
-            while let Some(prompt) = asked.blocking_recv() {
-                let line = match editor.readline(&prompt) {
-                    Ok(line) => Zeroizing::new(line),
+        let lines = Self::start(move |asked, lines| {
+            let mut prompt = Prompt::new(raw)?;
+            let _ = told.send(prompt.printer());
+            while let Some(ask) = asked.blocking_recv() {
+                let line = match prompt.read(&ask) {
+                    Ok(line) => line,
                     Err(ReadlineError::Eof | ReadlineError::Interrupted) => break,
                     Err(error) => return Err(io::Error::other(error)),
                 };
@@ -105,7 +83,7 @@ impl Lines {
     }
 
     fn start(
-        read: impl FnOnce(&mut mpsc::Receiver<String>, &mpsc::Sender<Line>) -> io::Result<()> + Send + 'static,
+        read: impl FnOnce(&mut mpsc::Receiver<Ask>, &mpsc::Sender<Line>) -> io::Result<()> + Send + 'static,
     ) -> io::Result<Self> {
         let (prompts, mut asked) = mpsc::channel(1);
         let (told, lines) = mpsc::channel(1);
@@ -119,18 +97,11 @@ impl Lines {
     }
 
     /// The next line; `None` at the end of the input. A dropped call loses a line.
-    pub(super) async fn next(&mut self, prompt: String) -> io::Result<Option<Zeroizing<String>>> {
+    pub(super) async fn next(&mut self, ask: Ask) -> io::Result<Option<Zeroizing<String>>> {
         // When the thread has ended, the other channel holds its error.
-        let _ = self.prompts.send(prompt).await;
+        let _ = self.prompts.send(ask).await;
         self.lines.recv().await.transpose()
     }
-}
-
-fn editor() -> io::Result<Editor<(), MemHistory>> {
-    let config = Config::builder().auto_add_history(true).max_history_size(MAX_HISTORY_LINES);
-    let config = config.map_err(io::Error::other)?.build();
-    let history = MemHistory::with_config(&config);
-    Editor::with_history(config, history).map_err(io::Error::other)
 }
 
 fn read_line(input: &mut impl BufRead) -> io::Result<Option<Zeroizing<String>>> {
@@ -146,16 +117,6 @@ fn read_line(input: &mut impl BufRead) -> io::Result<Option<Zeroizing<String>>> 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_line_is_a_word_an_apdu_or_nothing() {
-        assert_eq!(parse(" 00 A4:04 0c\n", false), Ok(Input::Apdu([0x00, 0xA4, 0x04, 0x0C].into())));
-        assert_eq!(parse("reset\r\n", false), Ok(Input::Reset(CardReset::Warm)));
-        assert_eq!(parse("cold", false), Ok(Input::Reset(CardReset::Cold)));
-        assert_eq!((parse(" \n", false), parse("# 00A4", false)), (Ok(Input::Nothing), Ok(Input::Nothing)));
-        assert_eq!(parse("00 A4 04 ~C", false), Err("not a hexadecimal digit at position 10".to_owned()));
-        assert_eq!(parse("00A4", false), Err("2 bytes; an APDU has 4 to 65544".to_owned()));
-    }
 
     #[test]
     fn a_script_is_read_by_lines_of_limited_length() {

@@ -1,18 +1,24 @@
 //! The prompt of a session: announces who waits and a revocation as they come, and opens the session again.
 
 use std::{
-    pin::pin,
+    pin::pin as pinned,
     time::{Duration, Instant},
 };
 
 use cardbroker_client::{ErrorReason, SessionEvent, hex};
+use zeroize::Zeroizing;
 
 use super::{
     Dialogue, Failure,
-    input::{Announcer, Input, Lines, parse},
-    printable, unreadable,
+    editor::Modes,
+    input::{Announcer, Ask, Lines},
+    pin, printable, unreadable,
 };
-use crate::clock::rough;
+use crate::{
+    clock::rough,
+    layout::fill,
+    script::{Line, PinRequest, parse},
+};
 
 /// The broker's default for how long a session may idle while others wait.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -53,11 +59,15 @@ impl Dialogue<'_, '_> {
     /// Runs until the person quits, or the session is over and not opened again. Reports other errors and shows the
     /// prompt again.
     pub(super) async fn prompt(&mut self) -> Result<(), Failure> {
-        let (mut lines, mut announcer) = Lines::prompted().await.map_err(unreadable)?;
+        // A signal leaves the editor where it is.
+        let _modes = Modes::save();
+        let (mut lines, mut announcer) =
+            Lines::prompted(self.opener.arguments.options.raw).await.map_err(unreadable)?;
         loop {
             let atr = hex::format(self.session.atr());
             let reader = printable(self.opener.reader);
-            writeln!(self.screen.err, "{reader}, ATR {atr}; \"help\" lists the commands")?;
+            let head = format!("{reader}, ATR {atr}; \"help\" lists the words");
+            write!(self.screen.err, "{}", fill("", 2, &head))?;
             let failure = match self.converse(&mut lines, &mut announcer).await? {
                 End::Quit => return Ok(()),
                 End::Ended(failure) => failure,
@@ -70,6 +80,7 @@ impl Dialogue<'_, '_> {
                 () = self.interrupted.cancelled() => return Err(Failure::Reported(failure.exit())),
                 session = self.opener.open(self.screen) => session?,
             };
+            self.selected = None;
         }
     }
 
@@ -88,7 +99,7 @@ impl Dialogue<'_, '_> {
             };
             let mut ended = None;
             let line = {
-                let mut line = pin!(lines.next(format!("{waiters}{id}> ")));
+                let mut line = pinned!(lines.next(Ask::Line(format!("{waiters}{id}> "))));
                 loop {
                     tokio::select! {
                         biased;
@@ -113,18 +124,24 @@ impl Dialogue<'_, '_> {
             let Some(line) = line else { return Ok(ended.map_or(End::Quit, End::Ended)) };
             let input = parse(&line, self.opener.arguments.options.raw);
             if let Some(failure) = ended {
-                if matches!(input, Ok(Input::Apdu(_) | Input::Reset(_))) {
+                if matches!(input, Ok(Line::Command(_) | Line::Reset(_) | Line::Pin(_))) {
                     writeln!(self.screen.err, "cardbroker: that line was not sent")?;
                 }
                 return Ok(End::Ended(failure));
             }
             let done = match input {
-                Ok(Input::Quit) => return Ok(End::Quit),
-                Ok(input) => self.obey(input).await,
+                Ok(Line::Quit) => return Ok(End::Quit),
+                Ok(Line::Pin(request)) => match self.ask_pin(request, lines).await? {
+                    Some(line) => self.obey(line).await,
+                    None => return Ok(End::Quit),
+                },
+                Ok(line) => self.obey(line).await,
                 Err(mistake) => Err(Failure::Usage(mistake)),
             };
             match done {
-                Err(failure @ (Failure::Broker(_) | Failure::Usage(_))) if self.session.is_open() => {
+                Err(failure @ (Failure::Broker(_) | Failure::Usage(_) | Failure::Unexpected(_)))
+                    if self.session.is_open() =>
+                {
                     failure.report(self.opener.json, self.screen.err);
                 }
                 Err(failure) if is_revoked(&failure) => {
@@ -136,12 +153,37 @@ impl Dialogue<'_, '_> {
         }
     }
 
+    /// Asks for a line; `None` at the end of the input and of the program.
+    async fn ask(&self, ask: Ask, lines: &mut Lines) -> Result<Option<Zeroizing<String>>, Failure> {
+        tokio::select! {
+            biased;
+            () = self.interrupted.cancelled() => Ok(None),
+            line = lines.next(ask) => line.map_err(unreadable),
+        }
+    }
+
+    /// Asks for a PIN, which is not shown. Returns the command that presents it, nothing for an empty line, and `None`
+    /// at the end of the input.
+    async fn ask_pin(&mut self, request: PinRequest, lines: &mut Lines) -> Result<Option<Line>, Failure> {
+        let form = pin::Form::of(request, self.selected);
+        let prompt = format!("PIN {:02X} (not shown): ", form.reference);
+        let Some(typed) = self.ask(Ask::Hidden(prompt), lines).await? else { return Ok(None) };
+        Ok(Some(match form.verify(&typed) {
+            Ok(Some(sent)) => Line::Command(sent),
+            Ok(None) => Line::Nothing,
+            Err(mistake) => {
+                Failure::Usage(mistake).report(self.opener.json, self.screen.err);
+                Line::Nothing
+            }
+        }))
+    }
+
     /// Asks whether to open a revoked session again.
     async fn wants_again(&mut self, failure: &Failure, lines: &mut Lines) -> Result<bool, Failure> {
         if self.opener.json || !is_revoked(failure) {
             return Ok(false);
         }
-        let answer = lines.next("open the session again? [y/N] ".to_owned()).await.map_err(unreadable)?;
+        let answer = self.ask(Ask::Line("open the session again? [y/N] ".to_owned()), lines).await?;
         Ok(answer.is_some_and(|answer| matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")))
     }
 }

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use cardbroker_client::{hex, status_word};
+
 use super::record::{At, Exchange, Line};
 use crate::{
+    apdu::{application, exchange, instruction},
     clock::{Clock, rough},
     json::Caller,
     words::{count, plain, spoken},
@@ -42,7 +45,7 @@ pub(super) fn text(line: &Line, clock: &Clock) -> Option<String> {
             let reason = reason.as_ref().map(|reason| format!(", {}", plain(reason))).unwrap_or_default();
             (at, format!("turn ends after {}{reason}{abandoned}", duration(*held_ms)))
         }
-        Line::Command { at, command } => (at, exchange(command)),
+        Line::Command { at, command } => (at, command_text(command)),
         Line::Reset { at, is_cold, failed, duration_ms } => {
             let kind = if *is_cold { "cold" } else { "warm" };
             let failure = if *failed { ", the card did not answer" } else { "" };
@@ -94,25 +97,54 @@ fn caller(caller: &Caller) -> String {
     }
 }
 
-fn exchange(command: &Exchange) -> String {
+fn command_text(command: &Exchange) -> String {
     let header = command.header.as_deref().map_or("[unreadable]".to_owned(), grouped);
     let number = format!("{}{}", command.index, if command.is_continuation { "+" } else { "" });
-    let application = command.application.as_ref().map(|id| format!(" AID {}", plain(id))).unwrap_or_default();
+    let application = command.application.as_ref().map(|id| format!(" AID {}{}", plain(id), application(id)));
+    let application = application.unwrap_or_default();
     let expected = command.expected_length.map(|length| format!(" Le {length}")).unwrap_or_default();
     let masked = if command.is_masked { " [masked]" } else { "" };
     let answer = match &command.status_word {
-        Some(word) if !command.failed => plain(word),
+        Some(word) if !command.failed => plain(word) + &meaning(word),
         _ => "no answer".to_owned(),
     };
-    let class = spoken(&plain(&command.command_class));
+    let name = command.header.as_deref().and_then(instruction).map(str::to_owned);
+    let name = name.unwrap_or_else(|| spoken(&plain(&command.command_class)));
     let took = duration(command.duration_ms);
-    let mut told = format!("#{number} {class} {header}{application}{expected}{masked} -> {answer}, {took}");
+    let mut told = format!("#{number} {name} {header}{application}{expected}{masked} -> {answer}, {took}");
     for (sign, bytes) in [('>', &command.command), ('<', &command.response)] {
         if let Some(bytes) = bytes {
             told += &format!("\n{:TIME$}{sign} {}", "", plain(bytes));
         }
     }
-    told
+    told + &command.response.as_deref().map(response).unwrap_or_default()
+}
+
+/// The name of a command with this header in hexadecimal.
+fn instruction(header: &str) -> Option<&'static str> {
+    let header = hex::parse(header).ok()?;
+    instruction::name(*header.first()?, *header.get(1)?)
+}
+
+/// The name of an application, in parentheses.
+fn application(aid: &str) -> String {
+    let aid = hex::parse(aid).ok();
+    let known = aid.and_then(|aid| application::of(&aid));
+    known.map(|application| format!(" ({})", application.words)).unwrap_or_default()
+}
+
+/// The meaning of a status word, in parentheses.
+fn meaning(word: &str) -> String {
+    let word = u16::from_str_radix(word, 16).ok();
+    let known = word.filter(|word| *word != 0x9000).and_then(status_word::meaning);
+    known.map(|meaning| format!(" ({meaning})")).unwrap_or_default()
+}
+
+/// The data of a response as a tree or a dump, after its line.
+fn response(bytes: &str) -> String {
+    let Ok(bytes) = hex::parse(bytes) else { return String::new() };
+    let data = bytes.len().checked_sub(2).map(|length| &bytes[..length]).unwrap_or_default();
+    exchange::content(data).lines().map(|line| format!("\n  {line}")).collect()
 }
 
 /// `00A40400` as `00 A4 04 00`.
@@ -147,11 +179,12 @@ mod tests {
         let expected = "\
 14:04:10.001* desk  card inserted, ATR 3B80 by T1, insertion e1-5
 14:04:10.002* desk  4711 anna  unit of 2 commands begins, waited for 3.0 ms
-14:04:10.003  desk  4711 anna  #1 select 00 A4 04 00 AID A000000308 Le 256 -> 6110, 12 ms
+14:04:10.003  desk  4711 anna  #1 SELECT 00 A4 04 00 AID A000000308 (PIV) Le 256 -> 6110 (done, \
+16 more bytes are waiting), 12 ms
               > 00A4040005A00000030800
               < 6110
-14:04:10.004  desk  4711 anna  #1+ read 00 C0 00 00 Le 16 [masked] -> no answer, 3.0 ms
-14:04:10.005  desk  4711 anna  #2 verify 00 20 00 81 [masked] -> 63Cx, 50 ms
+14:04:10.004  desk  4711 anna  #1+ GET RESPONSE 00 C0 00 00 Le 16 [masked] -> no answer, 3.0 ms
+14:04:10.005  desk  4711 anna  #2 VERIFY 00 20 00 81 [masked] -> 63Cx, 50 ms
 14:04:10.006  desk  4711 anna  turn ends after 80 ms, LEASE_REVOKED
 14:04:10.007  desk  cold reset of 150 ms
 14:04:10.008  desk  token build-7  denied: transmit, by rule \"night\"

@@ -120,7 +120,7 @@ fn indicator(value: &[u8]) -> Vec<String> {
 }
 
 /// The words for a life cycle status byte (ISO/IEC 7816-4:2013 table 14).
-fn life_cycle(byte: u8) -> &'static str {
+pub(crate) fn life_cycle(byte: u8) -> &'static str {
     match byte {
         0x00 => "not indicated",
         0x01 => "creation",

@@ -6,7 +6,7 @@ mod storage;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use historical::object;
+pub(crate) use historical::{life_cycle, object};
 use interface::Interface;
 pub(super) use storage::storage_card;
 

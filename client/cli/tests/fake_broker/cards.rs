@@ -1,15 +1,45 @@
-//! Cards in words: `card`, `reset`, `wait`, and hints.
+//! Cards and commands in words: `card`, `reset`, `wait`, scripts, expected status words, and hints.
 
-use std::process::Stdio;
+use std::{
+    io::Write,
+    process::{Output, Stdio},
+};
 
-use cardbroker_client::CardReset;
-use cardbroker_proto::v1::open_session_request::Request;
+use cardbroker_client::{CardReset, Delivery, ErrorReason};
+use cardbroker_proto::v1::{StatusWordPattern, TransmitResponse, UnitStop, open_session_request::Request};
 use serde_json::{Value, json};
 
 use crate::{
     command_line::{cardbroker, code, err, out, run},
-    support::{FakeBroker, ready},
+    support::{FakeBroker, apdu, ready, result, script::failure},
 };
+
+fn with_input(broker: &FakeBroker, arguments: &[&str], input: &str) -> Output {
+    let mut command = cardbroker(broker, arguments);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // A program that has ended reads no more.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    child.wait_with_output().unwrap()
+}
+
+/// A broker that answers each command with these status words, and stops where a unit must not go on.
+fn saying(words: &'static [i32]) -> FakeBroker {
+    FakeBroker::start(move |request| {
+        let mut results = Vec::new();
+        let mut stopped = None;
+        for (index, (command, word)) in request.commands.iter().zip(words).enumerate() {
+            results.push(result(&[], *word));
+            let goes_on = command.continue_on.iter().any(|pattern| pattern.value == *word);
+            if !goes_on && index + 1 < request.commands.len() && !command.continue_on.is_empty() {
+                let failure = failure(ErrorReason::StatusWord, Delivery::NotSent, "why");
+                let index = i32::try_from(index + 1).unwrap();
+                stopped = Some(UnitStop { index, failure: Some(failure) });
+                break;
+            }
+        }
+        Some(Ok(TransmitResponse { results, stopped, ..TransmitResponse::default() }))
+    })
+}
 
 #[test]
 fn a_card_is_explained_without_a_command() {
@@ -35,6 +65,67 @@ readers/desk
     drop(record);
     let output = run(&broker, &["card", "pcd"]);
     assert_eq!((err(&output), code(&output)), ("cardbroker: no card has answered in readers/pcd-00-00 (empty)\n", 4));
+}
+
+#[test]
+fn an_application_is_selected_by_its_name() {
+    let broker = FakeBroker::answering(b"");
+    assert_eq!(out(&run(&broker, &["transmit", "desk", "select piv", "0x00 0xCA 0x00 0x6E # data"])), "9000\n9000\n");
+    let record = broker.record();
+    let piv = [0x00, 0xA4, 0x04, 0x00, 9, 0xA0, 0x00, 0x00, 0x03, 0x08, 0x00, 0x00, 0x10, 0x00, 0x00];
+    assert_eq!(apdu(&record.transmits[0].commands[0]).bytes, piv);
+    assert_eq!(apdu(&record.transmits[0].commands[1]).bytes, [0x00, 0xCA, 0x00, 0x6E]);
+}
+
+#[test]
+fn words_are_shown_on_request() {
+    let broker = FakeBroker::answering(b"A record of text");
+    let output = run(&broker, &["transmit", "desk", "--show", "words", "00B2010410", "0020008004 31323334"]);
+    let answer =
+        "< 9000  done, 16 bytes\n  0000  41 20 72 65 63 6F 72 64  20 6F 66 20 74 65 78 74  |A record of text|\n";
+    let expected = format!("> 00 B2 01 04 10  READ RECORD 1\n{answer}> 00 20 00 80 […]  VERIFY reference 80\n{answer}");
+    assert_eq!(out(&output), expected);
+}
+
+#[test]
+fn an_unexpected_status_word_is_code_9() {
+    let broker = saying(&[0x9000, 0x6A82, 0x9000]);
+    let output = run(&broker, &["transmit", "desk", "00A4040C", "00B00000", "00B00001", "--expect", "9000"]);
+    let message = "cardbroker: command 2 was answered 6A82 (file or application not found); expected is 9000\n";
+    assert_eq!((out(&output), err(&output), code(&output)), ("9000\n6A82\n", message, 9));
+    let pattern = StatusWordPattern { value: 0x9000, mask: Some(0xFFFF) };
+    assert!(broker.record().transmits[0].commands.iter().all(|command| command.continue_on == [pattern]));
+
+    let of_one = |last: &str| run(&saying(&[0x9000, 0x6A82]), &["transmit", "desk", "00A4040C", last]);
+    assert_eq!(code(&of_one("00B00000")), 0, "a status word is data");
+    assert_eq!(code(&of_one("00B00000 =6A82")), 0);
+    assert_eq!(code(&of_one("00B00000 =9000")), 9);
+    let output = run(&saying(&[0x6A82]), &["transmit", "desk", "00A4040C", "--expect", "9000", "--json"]);
+    let error: Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert_eq!((&error["error"]["delivery"], code(&output)), (&json!("executed"), 9));
+}
+
+#[test]
+fn units_and_sessions_read_the_same_script() {
+    let script = "# choose\nreset\necho first\n0x00A4040C =9000 # select\n\n00:CA:00:6E\necho last\n";
+    let broker = FakeBroker::answering(b"");
+    let unit = with_input(&broker, &["transmit", "desk", "-"], script);
+    assert_eq!((out(&unit), err(&unit), code(&unit)), ("first\n9000\n9000\nlast\n", "", 0));
+    let turn = broker.record().transmits[0].turn.clone().unwrap();
+    assert_eq!(turn.reset_before(), CardReset::Warm);
+    let session = with_input(&FakeBroker::answering(b""), &["session", "desk"], script);
+    assert_eq!((out(&session), err(&session), code(&session)), ("first\n00A4 9000\n00CA 9000\nlast\n", "", 0));
+}
+
+#[test]
+fn a_script_ends_at_an_unexpected_status_word() {
+    let broker = FakeBroker::answering(b"");
+    let output = with_input(&broker, &["session", "desk"], "00A4040C =6A82\n00B00000\n");
+    let message = "cardbroker: command 1 was answered 9000 (done); expected is 6A82\n";
+    assert_eq!((out(&output), err(&output), code(&output)), ("00A4 9000\n", message, 9));
+    let output = with_input(&broker, &["session", "desk"], "pin 80\n");
+    let message = "cardbroker: line 1: pin asks a person: a script has VERIFY as an APDU\n";
+    assert_eq!((err(&output), code(&output)), (message, 2));
 }
 
 #[test]

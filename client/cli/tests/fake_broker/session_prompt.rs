@@ -6,12 +6,15 @@ use std::{
 };
 
 use cardbroker_client::ErrorReason;
-use cardbroker_proto::ENDPOINT_VARIABLE;
+use cardbroker_proto::{
+    ENDPOINT_VARIABLE,
+    v1::{OpenSessionRequest, open_session_request::Request},
+};
 
 use crate::{
     command_line::{code, err, run},
     support::{
-        FakeBroker,
+        FakeBroker, apdu,
         script::{agreeable, end, failed, opened, transmit_id, turns_ahead, waiters},
     },
 };
@@ -63,6 +66,14 @@ impl Person {
         self
     }
 
+    /// Waits for a text after all that was seen before.
+    fn sees_next(&mut self, text: &str) -> &mut Self {
+        let seen = std::mem::take(&mut self.seen);
+        self.sees_text(text);
+        self.seen.splice(0..0, seen);
+        self
+    }
+
     fn types(&mut self, text: &str) -> &mut Self {
         self.stdin.write_all(text.as_bytes()).unwrap();
         self
@@ -70,7 +81,7 @@ impl Person {
 
     /// Types a line at the prompt. The input is echoed; the echo ends with the line.
     fn enters(&mut self, line: &str) -> &mut Self {
-        self.sees(b'>').types(line).types("\r").sees(b'\n')
+        self.sees_next("desk> ").types(line).types("\r").sees(b'\n')
     }
 
     fn has_seen(mut self) -> (String, Option<i32>) {
@@ -93,18 +104,76 @@ fn the_prompt_returns_after_a_mistake_with_a_plain_message() {
     let (seen, code) = person.has_seen();
     for expected in [
         "readers/desk, ATR 3B80",
-        "00A4 9000  done",
-        "(2 wait; at most 10 s left) desk> ",
+        "> 00 A4 04 0C  \x1b[1mSELECT\x1b[0m\r\n< \x1b[32m9000\x1b[0m  done, 2 bytes\r\n",
+        "(2 wait; at most 30 s left) desk> ",
         "cardbroker: 2 bytes; an APDU has 4 to 65544",
         "cardbroker: why it failed",
         "reset the card (warm)",
         "reset, ATR 3B81",
-        "00CA 9000  done",
+        "\x1b[1mGET DATA 0000\x1b[0m",
     ] {
         assert!(seen.contains(expected), "{expected} is not in {seen}");
     }
     assert_eq!(code, Some(0));
     assert_eq!(broker.record().half_closed, [true]);
+}
+
+#[test]
+fn a_pin_is_typed_without_being_shown_or_kept() {
+    let broker = FakeBroker::with_sessions(agreeable);
+    let mut person = Person::at(&broker);
+    person.sees_next("desk> ").types("select piv\r").sees_next("desk> ");
+    person.types("pin\r").sees_next("PIN 80 (not shown): ").types("654321\r").sees_next("VERIFY reference 80");
+    // A PIN on the line itself is shown, but does not come back: the line before it does.
+    person.sees_next("desk> ").types("0020008006 363534333231\r").sees_next("VERIFY reference 80").sees_next("desk> ");
+    person.types("\x1b[A\r").sees_next("PIN 80 (not shown): ").types("\r");
+    person.sees_next("desk> ").types("quit\r");
+    let (seen, code) = person.has_seen();
+    assert!(!seen.contains("654321"), "{seen}");
+    assert_eq!(code, Some(0));
+    let record = broker.record();
+    let sent: Vec<_> = record.session_requests.iter().filter_map(bytes).collect();
+    let padded = [0x00, 0x20, 0x00, 0x80, 8, b'6', b'5', b'4', b'3', b'2', b'1', 0xFF, 0xFF];
+    assert_eq!((sent.len(), &sent[1][..]), (3, &padded[..]));
+}
+
+/// The command in a message of a session.
+fn bytes(request: &OpenSessionRequest) -> Option<Vec<u8>> {
+    match &request.request {
+        Some(Request::Transmit(transmit)) => Some(apdu(&transmit.commands[0]).bytes.to_vec()),
+        _ => None,
+    }
+}
+
+#[test]
+fn tab_completes_words_and_applications() {
+    let broker = FakeBroker::with_sessions(agreeable);
+    let mut person = Person::at(&broker);
+    person.sees(b'>').types("sel\topenp\t\r").sees_text("SELECT OpenPGP");
+    person.sees(b'>').types("quit\r");
+    assert_eq!(person.has_seen().1, Some(0));
+}
+
+#[test]
+fn a_prompt_ends_well_at_a_signal() {
+    let broker = FakeBroker::with_sessions(agreeable);
+    let mut person = Person::at(&broker);
+    person.sees(b'>');
+    let program = program_of(person.child.id());
+    Command::new("kill").args(["-TERM", &program]).status().unwrap();
+    assert_eq!(person.has_seen().1, Some(0));
+}
+
+/// The process id of the program below `timeout` and `script`.
+fn program_of(process: u32) -> String {
+    let mut process = process.to_string();
+    loop {
+        let children = std::fs::read_to_string(format!("/proc/{process}/task/{process}/children")).unwrap();
+        match children.split_whitespace().next() {
+            Some(child) => process = child.to_owned(),
+            None => return process,
+        }
+    }
 }
 
 #[test]
@@ -151,7 +220,7 @@ fn a_prompt_announces_waiters_and_the_revocation() {
     let broker = FakeBroker::with_sessions(agreeable);
     let mut person = Person::at(&broker);
     person.sees(b'>');
-    for (count, announced) in [(2, "2 wait; at most 10 s left\r\n"), (0, "nobody waits any more\r\n")] {
+    for (count, announced) in [(2, "2 wait; at most 30 s left\r\n"), (0, "nobody waits any more\r\n")] {
         broker.say_in_session(waiters(count));
         person.sees_text(announced);
     }
