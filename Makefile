@@ -75,7 +75,7 @@ release-check: setup ## checks too long for CI: all packages, the longest tests,
 	@printf '%s\n' '' 'release-check runs, on two cores:' \
 		'  all tests, those of idle connections with 5 min each            15 min' \
 		'  the whole conformance kit with all clients                      30 min' \
-		'  each of seven fuzz targets for 600 s, two at a time             40 min' \
+		'  each of eight fuzz targets for 600 s, two at a time             40 min' \
 		'  the quick benchmark                                              5 min' \
 		'  the packages, built twice, installed in clean places and tried   50 min'
 	$(foreach language,$(LANGUAGES),$(call client,$(language),build.sh))

@@ -29,6 +29,7 @@
 //! | [`keyed_hash`] | whether two secret values are equal, without keeping them |
 //! | [`lifecycle`] | the state of a reader and its card, and the next action on it |
 //! | [`outcomes`] | whether a request is the first of its id, and how long its outcome is kept |
+//! | [`pcsclite`] | the requests and answers of PC/SC programs, and the rules of their handles |
 //! | [`policy`] | whether a rule allows an operation or a command of a caller |
 //! | [`simulated_card`] | the responses of the simulated card, for the simulated readers and for tests |
 //! | [`slot`] | the delivery of a command after each error of the card stack |
@@ -57,6 +58,7 @@ pub mod journal;
 pub mod keyed_hash;
 pub mod lifecycle;
 pub mod outcomes;
+pub mod pcsclite;
 pub mod policy;
 #[cfg(any(test, feature = "properties"))]
 pub mod properties;

@@ -27,12 +27,12 @@ const CORE: Layers = &[
     &["slot"],
     &["simulated_card", "status"],
     &["policy", "turns"],
-    &["card", "journal", "lifecycle"],
+    &["card", "journal", "lifecycle", "pcsclite"],
     &["outcomes"],
 ];
 
 /// Everything pure that sees the bytes of an APDU.
-const CARD: Layers = &[&["selection", "unit"], &["view"], &["pin_guard"], &["gate"]];
+const CARD: Layers = &[&["marks", "selection", "unit"], &["view"], &["pin_guard"], &["gate"]];
 
 /// Which caller may do what.
 const POLICY: Layers = &[&["operation", "pattern", "principal", "reader_names"], &["rule"], &["unfit"]];
@@ -57,8 +57,8 @@ const SERVER: Layers = &[
     &["reader"],
     &["outcomes", "registry"],
     &["broker"],
-    // Above listen, which tells it who calls.
-    &["grpc"],
+    // Above listen, which tells them who calls.
+    &["grpc", "pcsclite"],
     &["server"],
 ];
 

@@ -1,0 +1,83 @@
+//! The knowledge of a handle about its card: the insertion, the resets and the selection, and the news of their change.
+
+use crate::pcsclite::code::Code;
+
+/// The card at the beginning of a turn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Card {
+    /// The id of the card's insertion.
+    pub insertion: String,
+    /// The number of resets of the reader's card so far.
+    pub resets: u64,
+    /// The number of commands so far that may have changed the selection.
+    pub selection: u64,
+}
+
+/// The knowledge of one handle.
+#[derive(Debug)]
+pub(super) struct Known {
+    /// Empty for a handle that was connected without a card.
+    insertion: String,
+    resets: u64,
+    /// Whether the handle has sent a command since it connected. Without one it gets no news of resets.
+    has_used: bool,
+    /// The number of selections at the end of the last turn with a command; `None` without such a turn.
+    selection: Option<u64>,
+    /// The code for all calls until the handle reconnects.
+    told: Option<Code>,
+}
+
+impl Known {
+    pub(super) fn new(insertion: String, resets: u64) -> Self {
+        Self { insertion, resets, has_used: false, selection: None, told: None }
+    }
+
+    /// Compares the knowledge with the card of now. A removal is the last news of a card.
+    pub(super) fn judge(&mut self, insertion: &str, resets: u64) -> Result<(), Code> {
+        if self.insertion.is_empty() {
+            insertion.clone_into(&mut self.insertion);
+        }
+        if self.insertion != insertion {
+            self.told = Some(Code::REMOVED_CARD);
+        } else if self.resets != resets && self.has_used {
+            self.told.get_or_insert(Code::RESET_CARD);
+        }
+        self.resets = resets;
+        self.told.map_or(Ok(()), Err)
+    }
+
+    /// As [`Known::judge`], at the beginning of a turn. Another program may have selected its own application since the
+    /// handle's last turn: that counts as a reset for it, unless it `selects` one first.
+    pub(super) fn on_turn(&mut self, card: &Card, selects: bool) -> Result<(), Code> {
+        self.judge(&card.insertion, card.resets)?;
+        if !selects && self.selection.is_some_and(|selection| selection != card.selection) {
+            self.told = Some(Code::RESET_CARD);
+        }
+        self.told.map_or(Ok(()), Err)
+    }
+
+    pub(super) fn on_command(&mut self) {
+        self.has_used = true;
+    }
+
+    pub(super) fn on_turn_over(&mut self, selection: u64) {
+        self.selection = self.has_used.then_some(selection);
+    }
+
+    pub(super) fn tell(&mut self, code: Code) {
+        self.told = Some(code);
+    }
+
+    /// The handle reconnects: it knows the card of now.
+    pub(super) fn acknowledge(&mut self, insertion: String, resets: u64) {
+        *self = Self::new(insertion, resets);
+    }
+
+    pub(super) fn is_told(&self) -> bool {
+        self.told.is_some()
+    }
+
+    pub(super) fn has_used(&self) -> bool {
+        self.has_used
+    }
+}

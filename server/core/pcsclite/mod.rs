@@ -1,0 +1,17 @@
+//! The decisions of the front door for PC/SC programs: pcsc-lite's client protocol, and the rules of its handles.
+//!
+//! | module | decides |
+//! | --- | --- |
+//! | [`code`] | the result code of PC/SC for a failure of the broker |
+//! | [`wire`] | the requests in a client's bytes, and the bytes of their answers |
+//! | [`reader_states`] | the readers as one process sees them |
+//! | [`notification`] | when a client that waits for a change gets its one message |
+//! | [`handles`] | the connections to cards: share modes, transactions, and the news of resets |
+//! | [`rest`] | how long a handle keeps a turn that it no longer needs |
+
+pub mod code;
+pub mod handles;
+pub mod notification;
+pub mod reader_states;
+pub mod rest;
+pub mod wire;

@@ -1,0 +1,68 @@
+//! How long a handle keeps a turn that it no longer needs. Programs make many short transactions for one operation, and
+//! each of them would cost a reset or a lost selection if the turn ended with it.
+
+use std::time::{Duration, Instant};
+
+/// The rest while others wait: programs begin the next transaction of an operation within 2 ms.
+pub const GAP: Duration = Duration::from_millis(3);
+/// The maximum time of a turn with its rests while others wait.
+pub const BURST: Duration = Duration::from_millis(250);
+/// The rest after an answer that offers more, or inside a command chain.
+pub const OPEN_PAIR: Duration = Duration::from_millis(100);
+/// The rest while nobody waits.
+pub const ALONE: Duration = Duration::from_millis(100);
+/// The rest after a turn began with bad news: the program reconnects and begins again.
+pub const RECONNECT: Duration = Duration::from_millis(100);
+/// The time for a client to come back for a turn that has come while it was away.
+pub const PICK_UP: Duration = Duration::from_millis(250);
+
+/// A turn that its handle does not need now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rest {
+    /// The time at which the turn began.
+    pub began: Instant,
+    /// The end of the last call of the handle.
+    pub since: Instant,
+    /// Whether another caller waits for the reader.
+    pub is_wanted: bool,
+    /// Whether the end of the turn costs something: security state was raised, or the selection is another one than at
+    /// the beginning.
+    pub is_costly: bool,
+    /// Whether the next command completes a chain or an answer.
+    pub is_pair_open: bool,
+    /// Whether the handle was told of a reset or a removal in this turn, and has not reconnected yet.
+    pub is_told: bool,
+}
+
+impl Rest {
+    /// The end of the rest. It may have passed.
+    pub fn end(&self) -> Instant {
+        match () {
+            () if self.is_pair_open => self.since + OPEN_PAIR,
+            () if self.is_told => self.since + RECONNECT,
+            () if !self.is_wanted => self.since + ALONE,
+            () if self.is_costly => (self.since + GAP).min(self.began + BURST),
+            () => self.since,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rest_is_as_long_as_it_is_worth() {
+        let began = Instant::now();
+        let since = began + Duration::from_millis(10);
+        let rest = Rest { began, since, is_wanted: true, is_costly: false, is_pair_open: false, is_told: false };
+        let lasts = |rest: Rest| rest.end().saturating_duration_since(rest.since);
+        assert_eq!(lasts(rest), Duration::ZERO, "nothing is lost");
+        assert_eq!(lasts(Rest { is_costly: true, ..rest }), GAP);
+        assert_eq!(lasts(Rest { is_wanted: false, ..rest }), ALONE);
+        assert_eq!(lasts(Rest { is_pair_open: true, ..rest }), OPEN_PAIR);
+        assert_eq!(lasts(Rest { is_told: true, ..rest }), RECONNECT);
+        let late = Rest { is_costly: true, since: began + BURST + GAP, ..rest };
+        assert_eq!(lasts(late), Duration::ZERO, "the burst is over");
+    }
+}
