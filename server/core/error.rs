@@ -162,6 +162,8 @@ enum Detail {
     Cause(Cause),
     /// The rule that forbids the session now: [`Cause::RulesChanged`], for [`Reason::LeaseRevoked`].
     NewRule(Arc<str>),
+    /// The number of tries that the card has left for the PIN, for [`Reason::PinKnownWrong`].
+    Tries(u8),
 }
 
 impl Failure {
@@ -188,6 +190,13 @@ impl Failure {
     /// The broker has ended the session because the rule of that name forbids it now: [`Cause::RulesChanged`].
     pub fn revoked_by_rule(rule: Arc<str>, message: impl Into<Cow<'static, str>>) -> Self {
         Self { detail: Detail::NewRule(rule), ..Self::not_sent(Reason::LeaseRevoked, message) }
+    }
+
+    /// Returns the failure of a command with a PIN that the card has rejected before. `tries`: the card's remaining
+    /// tries of the PIN, if they are known.
+    pub fn known_wrong(tries: Option<u8>, message: impl Into<Cow<'static, str>>) -> Self {
+        let detail = tries.map_or(Detail::None, Detail::Tries);
+        Self { detail, ..Self::not_sent(Reason::PinKnownWrong, message) }
     }
 
     /// Returns a failure that has no field, rule or cause.
@@ -232,6 +241,14 @@ impl Failure {
     pub fn rule(&self) -> Option<&str> {
         match &self.detail {
             Detail::Rule(rule) | Detail::NewRule(rule) => Some(rule),
+            _ => None,
+        }
+    }
+
+    /// The card's remaining tries of a PIN that it has rejected before, if they are known.
+    pub fn tries(&self) -> Option<u8> {
+        match self.detail {
+            Detail::Tries(tries) => Some(tries),
             _ => None,
         }
     }

@@ -8,6 +8,7 @@ use std::{
 
 use cardbroker_core::{
     caller::{Caller, CallerKey},
+    card::marks::CardMarks,
     error::{Failure, Reason},
     journal::TurnEnd,
     slot::CardInfo,
@@ -220,6 +221,8 @@ pub(super) struct Grant {
     pub(super) turn: Turn,
     /// The card at the beginning of the turn.
     pub(super) card: CardInfo,
+    /// What has happened to the reader's card. The card thread writes it.
+    pub(super) marks: Arc<CardMarks>,
     /// The right to send. The actor ends it; a clone goes with each task.
     pub(super) lease: Lease,
     /// Whether a task is in progress. The session and the card thread write it, the actor reads it.

@@ -13,10 +13,10 @@ use std::{
 };
 
 use cardbroker_core::{
-    card::unit::UnitCommand,
+    card::{marks::CardMarks, unit::UnitCommand},
     error::{Failure, Reason},
     policy::rule::Operation,
-    slot::ResetKind,
+    slot::{Protocol, ResetKind},
     turns::turn::Turn,
 };
 use tokio::sync::{oneshot, watch};
@@ -148,6 +148,21 @@ impl Session {
     /// The card's answer to reset at the beginning.
     pub fn atr(&self) -> &[u8] {
         &self.grant.card.atr
+    }
+
+    /// The card's protocol at the beginning.
+    pub fn protocol(&self) -> Protocol {
+        self.grant.card.protocol
+    }
+
+    /// What has happened to the reader's card so far, by this session and by earlier turns.
+    pub fn marks(&self) -> &CardMarks {
+        &self.grant.marks
+    }
+
+    /// Whether the session's next command completes a chain or an answer.
+    pub fn is_pair_open(&self) -> bool {
+        self.grant.activity.is_pair_open()
     }
 
     /// How long the session waited for its turn.

@@ -6,9 +6,10 @@
 //! Exchange ─▶ lease, policy, guard ─▶ Admitted ─▶ CardCommand ─▶ card ─▶ view and guard are updated
 //! ```
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use super::{
+    marks::CardMarks,
     pin_guard::{Allowed, Passed, PinGuard},
     unit::{Exchange, UnitCommand},
     view::CardView,
@@ -25,6 +26,8 @@ use crate::{
 pub struct Gate {
     view: CardView,
     guard: PinGuard,
+    /// For the sessions of the reader.
+    marks: Arc<CardMarks>,
 }
 
 /// The reason why an exchange is not admitted. The card has received nothing of it.
@@ -110,7 +113,12 @@ pub struct Admitted<'a> {
 impl Gate {
     /// Creates the gate of a reader before its first card.
     pub fn new(guard: PinGuard) -> Self {
-        Self { view: CardView::default(), guard }
+        Self { view: CardView::default(), guard, marks: Arc::default() }
+    }
+
+    /// The marks of the reader's card, which the gate keeps up to date.
+    pub fn marks(&self) -> Arc<CardMarks> {
+        Arc::clone(&self.marks)
     }
 
     /// Admits an exchange if the lease is valid, `rules` allow its command and the PIN guard lets it pass.
@@ -154,12 +162,23 @@ impl Gate {
     pub fn reset(&mut self) {
         self.view.reset();
         self.guard.reset();
+        self.mark_reset();
     }
 
     /// Records that the card was replaced, or may have been used outside the broker.
     pub fn forget(&mut self) {
         self.view.reset();
         self.guard.forget();
+        self.mark_reset();
+    }
+
+    fn mark_reset(&self) {
+        self.marks.on_reset();
+        self.mark();
+    }
+
+    fn mark(&self) {
+        self.marks.record(self.view.selection_changes(), self.view.is_raised());
     }
 }
 
@@ -172,12 +191,14 @@ impl Admitted<'_> {
         let Self { gate, command, passed } = self;
         gate.guard.sends(passed);
         gate.view.sends(&command);
+        gate.mark();
         let response = slot(CardCommand::new(command.bytes()))?;
         gate.view.answered(&response);
         if let Some(name) = gate.view.take_confirmed_name() {
             gate.guard.confirmed(name);
         }
         gate.guard.answered(&response);
+        gate.mark();
         Ok(response)
     }
 }

@@ -2,6 +2,7 @@
 //! these modules see the bytes of APDUs.
 
 pub mod gate;
+pub mod marks;
 pub mod pin_guard;
 pub mod selection;
 pub mod unit;

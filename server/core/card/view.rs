@@ -70,6 +70,11 @@ impl CardView {
         self.selection.place_of_pins(class, is_global)
     }
 
+    /// The number of commands and resets so far that may have changed the selection.
+    pub fn selection_changes(&self) -> u64 {
+        self.selection.changes()
+    }
+
     /// Takes the name that the last answer has confirmed, if there is one.
     pub fn take_confirmed_name(&mut self) -> Option<ConfirmedName> {
         self.selection.take_confirmed_name()

@@ -38,6 +38,7 @@ use std::{
 };
 
 use cardbroker_core::{
+    card::marks::CardMarks,
     error::{Failure, Reason},
     journal::Origin,
     lifecycle::{Action, CardLifecycle},
@@ -112,6 +113,8 @@ struct Actor {
     turns_moved: TurnsMoved,
     /// The state of the reader's card, and the next action.
     lifecycle: CardLifecycle,
+    /// What has happened to the card. The card thread writes it, sessions read it.
+    marks: Arc<CardMarks>,
     /// The right to send to the card. Granted with each turn; the current lease ends here, at the latest with the next.
     leases: Leases,
     /// To the card thread. Sessions hold clones; the thread releases the card and ends when the last one is dropped.

@@ -116,6 +116,7 @@ impl Actor {
         let grant = Grant {
             turn: self.turn_at(now, reset),
             card,
+            marks: Arc::clone(&self.marks),
             lease: granted,
             activity: Arc::clone(&activity),
             jobs: self.jobs.clone(),

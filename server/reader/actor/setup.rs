@@ -70,6 +70,7 @@ pub fn spawn(setup: ReaderSetup, tasks: &TaskTracker) -> io::Result<mpsc::Sender
     let send_report = move |done| drop(report.blocking_send(done));
     let guarded = Guarded { known_wrong: setup.settings.pin_guard, last_try: setup.settings.guard_last_try };
     let gate = Gate::new(PinGuard::new(guarded, hash_key()?));
+    let marks = gate.marks();
     let journal = setup.requests.journal;
     let card = CardSetup { slot: setup.slot, protocols: setup.settings.protocols, gate, journal: journal.clone() };
     let (jobs, watchdog) = card_thread::spawn(&setup.id, card, send_report)?;
@@ -94,6 +95,7 @@ pub fn spawn(setup: ReaderSetup, tasks: &TaskTracker) -> io::Result<mpsc::Sender
         waiting: setup.requests.waiting,
         turns_moved: setup.turns_moved,
         lifecycle,
+        marks,
         leases: Leases::after(setup.first_lease),
         jobs,
         watchdog,

@@ -63,9 +63,14 @@ impl Memory {
         same + new_values.len() + usize::from(begins) >= 2
     }
 
+    /// The number of tries that the counter has left, 1 or more; `None` if it is unknown.
+    pub(super) fn tries(&self, counter: &Counter) -> Option<u8> {
+        self.tries_left.iter().find(|(known, _)| known == counter).map(|(_, left)| *left)
+    }
+
     /// Whether the counter has one try left.
     pub(super) fn is_last_try(&self, counter: &Counter) -> bool {
-        self.tries_left.iter().any(|(known, left)| known == counter && *left == 1)
+        self.tries(counter) == Some(1)
     }
 
     /// Stores a value that is certainly wrong.

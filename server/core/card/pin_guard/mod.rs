@@ -170,7 +170,8 @@ impl PinGuard {
         let is_known = presented.is_some_and(|(counter, value)| self.memory.is_known(counter, value));
         if self.guarded.known_wrong && is_known && !allowed.known_wrong {
             let message = "the card has already rejected this PIN and a repeat costs a try: ask the user for the PIN";
-            return Err(Failure::not_sent(Reason::PinKnownWrong, message));
+            let tries = presented.and_then(|(counter, _)| self.memory.tries(counter));
+            return Err(Failure::known_wrong(tries, message));
         }
         Ok(is_known)
     }

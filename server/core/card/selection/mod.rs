@@ -128,6 +128,11 @@ impl Selection {
         })
     }
 
+    /// The number of commands and resets so far that may have changed the selection.
+    pub fn changes(&self) -> u64 {
+        self.changes
+    }
+
     /// Takes the name that the last answer has confirmed, if there is one.
     pub fn take_confirmed_name(&mut self) -> Option<ConfirmedName> {
         self.confirmed.take()

@@ -100,6 +100,7 @@ impl World {
                 "x".into(),
                 now,
             ),
+            marks: Arc::default(),
             leases: Leases::default(),
             jobs: to_thread,
             watchdog: CallWatchdog::new(),
