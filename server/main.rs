@@ -3,7 +3,7 @@
 use std::{
     alloc::System,
     io::{self, Write},
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -11,6 +11,7 @@ use cardbroker_local::config_folder::SYSTEM_CONFIGURATION;
 use cardbroker_server::{
     config::Config,
     listen::{BindError, Bound, Inherited},
+    pcsclite,
     policy::explain::Question,
     process::{
         flags::{Command, Exit, Flags, PolicyCommand},
@@ -63,6 +64,7 @@ fn run(flags: &Flags) -> Result<Exit, Problem> {
     let config = flags.settings_with(addresses.as_ref()).map_err(unusable)?;
     let tokens = server::load_tokens(&config);
     let backend = server::backend(&config).map_err(unusable)?;
+    pcsclite::check_loop(&config).map_err(unusable)?;
     if flags.check_config {
         tokens.map_err(unusable)?;
         server::unfit_lines(&config, &*backend).into_iter().for_each(telemetry::report);
@@ -79,7 +81,8 @@ fn run(flags: &Flags) -> Result<Exit, Problem> {
         Some(inherited) => Bound::inherit(inherited, &config.listen),
         None => Bound::bind(&config.listen),
     };
-    let bound = bound.map_err(cannot_listen)?;
+    let door = config.pcsclite.path().map(PathBuf::as_path);
+    let bound = bound.and_then(|bound| bound.with_door(&config.listen, door)).map_err(cannot_listen)?;
     let epoch = server::announce(&config).map_err(failure)?;
     let (greeting, person) = (greeting(&config, bound.tcp_address()), log.clone());
 

@@ -28,6 +28,7 @@ use crate::{
     config::{Config, ConfigError, ConfigInForce},
     grpc::{AuthenticationLayer, Diagnostics, Edge, IntakeLayer, OpenHealth, RunFacts},
     listen::{Bound, ConnectionCount, ListenGuard, SocketLoss, gone, http2_server, system_broker},
+    pcsclite::{self, Door},
     policy::audit::{AuditCounts, AuditTrail},
     process::{service_manager::ServiceManager, signals::Signal, telemetry::LogControl},
 };
@@ -65,6 +66,8 @@ pub struct Server {
     serving: JoinHandle<Result<(), tonic::transport::Error>>,
     /// The open connections, for the status line.
     connections: ConnectionCount,
+    /// The front door for PC/SC programs, if it is open.
+    door: Option<Door>,
     /// The exclusive right to the socket, and the endpoint file. Dropped last, which removes both.
     listening: ListenGuard,
 }
@@ -113,7 +116,7 @@ impl Server {
     pub async fn start(
         mut config: Config,
         tokens: Result<Tokens, TokensError>,
-        bound: Bound,
+        mut bound: Bound,
         backend: Arc<dyn Backend>,
         epoch: String,
         log: Option<LogControl>,
@@ -129,7 +132,12 @@ impl Server {
         let tcp_address = bound.tcp_address();
         let tcp = tcp_address.map(tracing::field::display);
         let own_token = bound.own_token();
+        let door = bound.take_door();
         let (incoming, listening) = bound.incoming(&config.listen, draining.clone())?;
+
+        let door = door.map(|door| door.listen(incoming.numbers())).transpose()?;
+        let door = door
+            .map(|listener| Door::open(broker.clone(), listener, pcsclite::Settings::new(&config), draining.clone()));
 
         let edge = Edge::new(broker.clone(), config.watch.heartbeat_interval, draining.clone());
         let (health, health_service) = tonic_health::server::health_reporter();
@@ -168,7 +176,8 @@ impl Server {
         if tcp.is_some() && config.listen.tcp_plain {
             warn!("listen.tcp_plain is on: a program that takes or relays the port reads tokens and PINs");
         }
-        info!(socket = %config.listen.socket.display(), tcp, "serving");
+        let pcsclite = config.pcsclite.path().map(|path| tracing::field::display(path.display()));
+        info!(socket = %config.listen.socket.display(), tcp, pcsclite, "serving");
         if let Some(other) = system_broker(&config.listen.socket) {
             warn!(
                 socket = %other.display(),
@@ -187,6 +196,7 @@ impl Server {
             draining,
             serving,
             connections,
+            door,
             listening,
         })
     }
@@ -259,6 +269,7 @@ impl Server {
         if !self.serving.is_finished() && timeout(CLOSE_TIME, &mut self.serving).await.is_err() {
             self.serving.abort();
         }
+        drop(self.door);
         drop(self.counts);
         match drain {
             Drain::Complete => info!("stopped"),

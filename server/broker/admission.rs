@@ -13,7 +13,7 @@ use cardbroker_core::{
 use super::{Broker, RequestContext};
 use crate::{
     policy::access::{Access, Records},
-    reader::ReaderHandle,
+    reader::{ReaderHandle, session::SessionRequest},
     registry::ReaderView,
 };
 
@@ -58,6 +58,17 @@ impl Broker {
         let (handle, access) = self.admit(context, Operation::Transmit, &request.turn, resets)?;
         access.check_commands(&request.commands)?;
         Ok((handle, access))
+    }
+
+    /// Admits a session.
+    pub(super) fn admit_session(
+        &self,
+        context: &RequestContext<'_>,
+        request: &SessionRequest,
+    ) -> Result<(ReaderHandle, Access), Failure> {
+        // Both other dispositions reset the card, which needs no permission.
+        let leaves = (request.disposition == Disposition::Leave).then_some(Operation::Leave);
+        self.admit(context, Operation::Session, &request.turn, leaves)
     }
 
     /// Returns the reader, if the caller may see it and policy allows what the request needs.

@@ -20,13 +20,13 @@ use cardbroker_core::{
     journal::ShownRules,
     outcomes::{Outcome, OutcomeLimits, RequestKey},
     policy::{Policy, rule::Operation},
-    turns::{limits::Limits, turn::Disposition},
+    turns::limits::Limits,
 };
 use tokio::{sync::watch, time::sleep_until};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub(crate) use self::admission::not_found;
-use self::{about::Facts, diagnosis::Snapshots, resume_token::ResumeTokens, visible_readers::VisibleReaders};
+use self::{about::Facts, diagnosis::Snapshots, resume_token::ResumeTokens};
 pub use self::{
     about::{About, CallerKind, CallerLimits, SeenCaller},
     diagnosis::{DiagnosedReader, Diagnosis},
@@ -34,7 +34,7 @@ pub use self::{
     tasks::BrokerTasks,
     trace::Trace,
     turns::{VisibleTurns, WaitingTurn},
-    visible_readers::ReaderList,
+    visible_readers::{ReaderList, VisibleReaders},
 };
 use crate::{
     backend::Backend,
@@ -153,6 +153,11 @@ impl Broker {
         self.visible_readers(caller, &[Operation::See]).list()
     }
 
+    /// Follows the readers that `caller` may see.
+    pub fn follow_readers(&self, caller: &Caller) -> VisibleReaders {
+        self.visible_readers(caller, &[Operation::See])
+    }
+
     /// Whether there is a reader of this name that `caller` may see. Leaves no audit record.
     pub fn shows(&self, caller: &Caller, name: &str) -> bool {
         self.readers(caller).get(name).is_some()
@@ -244,10 +249,16 @@ impl Broker {
     /// # Errors
     /// A [`Failure`] if there is no such reader, policy denies it, or the queue is full.
     pub fn open_session(&self, context: RequestContext<'_>, request: SessionRequest) -> Result<Opening, Failure> {
-        // Both other dispositions reset the card, which needs no permission.
-        let leaves = (request.disposition == Disposition::Leave).then_some(Operation::Leave);
-        let (handle, access) = self.admit(&context, Operation::Session, &request.turn, leaves)?;
+        let (handle, access) = self.admit_session(&context, &request)?;
         handle.open_session(access, context.group, request, Instant::now())
+    }
+
+    /// Checks whether policy allows a session, without a request for it.
+    ///
+    /// # Errors
+    /// A [`Failure`] if there is no such reader, or policy denies it.
+    pub fn check_session(&self, context: &RequestContext<'_>, request: &SessionRequest) -> Result<(), Failure> {
+        self.admit_session(context, request).map(drop)
     }
 
     fn submit(&self, context: RequestContext<'_>, request: UnitRequest) -> Result<Submission, Failure> {

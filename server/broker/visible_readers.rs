@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The readers that one caller may see; each query uses the current policy.
-pub(super) struct VisibleReaders {
+pub struct VisibleReaders {
     view: watch::Receiver<Arc<View>>,
     policy: PolicyInForce,
     identity: Identity,
@@ -48,7 +48,7 @@ impl VisibleReaders {
     }
 
     /// Returns the readers as of now.
-    pub(super) fn list(&mut self) -> ReaderList {
+    pub fn list(&mut self) -> ReaderList {
         let view = Arc::clone(&self.view.borrow_and_update());
         let policy = Arc::clone(&self.policy.borrow_and_update());
         let visibility = Visibility { policy, identity: self.identity.clone(), needed: self.needed };
@@ -59,7 +59,7 @@ impl VisibleReaders {
     ///
     /// # Errors
     /// The broker has stopped.
-    pub(super) async fn changed(&mut self) -> Result<(), watch::error::RecvError> {
+    pub async fn changed(&mut self) -> Result<(), watch::error::RecvError> {
         tokio::select! {
             changed = self.view.changed() => changed,
             changed = self.policy.changed() => changed,

@@ -23,6 +23,8 @@ pub const MAX_KEY_CHARACTERS: usize = 128;
 pub enum GroupKey {
     /// The group of one caller, the default.
     Caller(CallerKey),
+    /// The PC/SC programs of one principal, where the configuration makes them one group.
+    Programs(Principal),
     /// The callers of one principal that have sent the same key.
     Shared {
         /// The principal. It keeps other principals out, even if they guess the key.

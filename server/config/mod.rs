@@ -3,6 +3,7 @@
 mod error;
 mod in_force;
 mod inherited;
+mod pcsclite;
 mod reader;
 mod sections;
 mod tcp;
@@ -28,6 +29,7 @@ pub use self::{
     error::ConfigError,
     in_force::{ConfigInForce, ReloadEnd, Source},
     inherited::{AddressKey, InheritedAddresses},
+    pcsclite::{DoorSocket, Exclusive, Isolation, PcscliteConfig},
     reader::ReaderSettings,
     sections::{
         DiagnosticsConfig, LimitsConfig, ListenConfig, LogConfig, LogFormat, ReadersConfig, ShutdownConfig, WatchConfig,
@@ -52,6 +54,8 @@ pub struct Config {
     pub source: Option<Source>,
     /// The addresses for clients, and limits of connections.
     pub listen: ListenConfig,
+    /// The front door for PC/SC programs.
+    pub pcsclite: PcscliteConfig,
     /// Settings of all readers together.
     pub readers: ReadersConfig,
     /// Maximum lengths and times of queues.

@@ -50,6 +50,13 @@ impl Default for ReaderSettings {
     }
 }
 
+impl ReaderSettings {
+    /// How long a holder that idles keeps the card; `None` if the broker holds the card anyway.
+    pub fn released_when_idle(&self) -> Option<Duration> {
+        (self.own == Own::OnDemand).then_some(self.release_after)
+    }
+}
+
 /// One `[[reader]]` entry of the file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -45,6 +45,7 @@ const LOG_INTERVAL: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Incoming {
     accepted: mpsc::Receiver<Connection>,
+    numbers: ConnectionNumbers,
     count: ConnectionCount,
     budgets: Budgets,
 }
@@ -63,13 +64,13 @@ impl Incoming {
     ) -> Self {
         let slots = ConnectionSlots::new(config.max_connections, config.max_connections_per_user());
         let count = ConnectionCount(Arc::new(Occupancy { slots: Mutex::new(slots), freed: Notify::new() }));
-        let numbers = Arc::new(AtomicU64::new(1));
+        let numbers = ConnectionNumbers::default();
         let budgets = Budgets::default();
         let (sender, accepted) = mpsc::channel(1);
         for listener in listeners {
             let acceptor = Acceptor {
                 listener,
-                numbers: Arc::clone(&numbers),
+                numbers: numbers.clone(),
                 count: count.clone(),
                 budgets: budgets.clone(),
                 first_request_timeout: config.first_request_timeout,
@@ -84,13 +85,18 @@ impl Incoming {
                 }
             });
         }
-        Self { accepted, count, budgets }
+        Self { accepted, numbers, count, budgets }
     }
 
     /// The number of refused requests that came while their user's budget was used up, now and later.
     pub fn over_budget(&self) -> impl Fn() -> u64 + Clone + Send + Sync + use<> {
         let budgets = self.budgets.clone();
         move || budgets.over_budget()
+    }
+
+    /// The numbers of connections, for the other sockets of the broker.
+    pub fn numbers(&self) -> ConnectionNumbers {
+        self.numbers.clone()
     }
 
     /// The number of open connections, now and later.
@@ -107,6 +113,17 @@ impl Stream for Incoming {
     }
 }
 
+/// The numbers of connections, counted from 1. Clones count together.
+#[derive(Debug, Clone, Default)]
+pub struct ConnectionNumbers(Arc<AtomicU64>);
+
+impl ConnectionNumbers {
+    /// The number of a new connection.
+    pub(super) fn next(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
 /// A socket that accepts clients.
 #[derive(Debug)]
 pub(super) enum Listener {
@@ -116,8 +133,8 @@ pub(super) enum Listener {
 
 impl Listener {
     /// Accepts the next client. Its connection gets the next of `numbers`.
-    async fn accept(&self, numbers: &AtomicU64) -> io::Result<(ByteStream, Source)> {
-        let next = || numbers.fetch_add(1, Ordering::Relaxed);
+    async fn accept(&self, numbers: &ConnectionNumbers) -> io::Result<(ByteStream, Source)> {
+        let next = || numbers.next();
         match self {
             Self::Local(listener) => {
                 let (stream, caller) = listener.accept(next).await?;
@@ -138,7 +155,7 @@ impl Listener {
 struct Acceptor {
     listener: Listener,
     /// The next connection number, shared by all listeners.
-    numbers: Arc<AtomicU64>,
+    numbers: ConnectionNumbers,
     count: ConnectionCount,
     budgets: Budgets,
     first_request_timeout: Duration,
@@ -213,7 +230,7 @@ impl Crowded {
 }
 
 /// Retries until `accept` succeeds, with pauses between, and warns once per burst of errors.
-async fn persist<T, F: Future<Output = io::Result<T>>>(mut accept: impl FnMut() -> F) -> T {
+pub(super) async fn persist<T, F: Future<Output = io::Result<T>>>(mut accept: impl FnMut() -> F) -> T {
     let mut pause = SHORTEST_PAUSE;
     loop {
         match accept().await {

@@ -17,6 +17,8 @@ mod checks;
 mod connection;
 #[cfg(unix)]
 mod default_socket;
+#[cfg(unix)]
+mod door;
 mod error;
 #[cfg(unix)]
 mod folder_watch;
@@ -41,7 +43,15 @@ mod socket_watch;
 mod tcp;
 mod tls;
 
-use std::{future, future::poll_fn, io, net::SocketAddr, path::PathBuf, pin::Pin, task::Poll};
+use std::{
+    future,
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    pin::Pin,
+    task::Poll,
+};
 
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
@@ -59,8 +69,9 @@ pub use self::{
     checks::{CheckRoom, ConnectionChecks},
     connection::Connection,
     default_socket::system_broker,
+    door::{BoundDoor, DoorListener},
     error::BindError,
-    incoming::Incoming,
+    incoming::{ConnectionNumbers, Incoming},
     inherited::Inherited,
     occupancy::ConnectionCount,
     os::BoundSocket,
@@ -99,6 +110,7 @@ pub fn http2_server(config: &ListenConfig) -> Server {
 pub struct Bound {
     sockets: Sockets,
     ports: Vec<BoundPort>,
+    door: Option<BoundDoor>,
 }
 
 /// The Unix sockets of a broker: one of its own, or those that it was started with.
@@ -174,7 +186,21 @@ impl Bound {
         let endpoint = (config.tcp == Some(TcpPort::Auto)).then(auto_port::prepare).transpose()?;
         let socket = BoundSocket::bind(config)?;
         let port = config.tcp.map(|port| BoundPort::bind(port, endpoint, config)).transpose()?;
-        Ok(Self { sockets: Sockets::Own(Box::new(socket)), ports: port.into_iter().collect() })
+        Ok(Self { sockets: Sockets::Own(Box::new(socket)), ports: port.into_iter().collect(), door: None })
+    }
+
+    /// Takes the socket of the front door for PC/SC programs, too, if there is to be one.
+    ///
+    /// # Errors
+    /// [`BindError`], for the reasons of [`BoundSocket::bind`].
+    pub fn with_door(self, config: &ListenConfig, socket: Option<&Path>) -> Result<Self, BindError> {
+        let door = socket.map(|socket| BoundDoor::bind(config, socket)).transpose()?;
+        Ok(Self { door, ..self })
+    }
+
+    /// Returns the socket of the front door, once.
+    pub fn take_door(&mut self) -> Option<BoundDoor> {
+        self.door.take()
     }
 
     /// Takes the sockets that the process was started with. The rest of `config` holds for them as for own ones; the
@@ -186,7 +212,7 @@ impl Bound {
     pub fn inherit(inherited: Inherited, config: &ListenConfig) -> Result<Self, BindError> {
         let sockets = inherited.sockets.into_iter().map(InheritedSocket::take).collect::<Result<_, _>>()?;
         let ports = inherited.ports.into_iter().map(|(listener, _)| BoundPort::inherit(listener, config));
-        Ok(Self { sockets: Sockets::Inherited(sockets), ports: ports.collect::<Result<_, _>>()? })
+        Ok(Self { sockets: Sockets::Inherited(sockets), ports: ports.collect::<Result<_, _>>()?, door: None })
     }
 
     /// The address of the TCP port, the first one if there are several, with the number that the system chose for

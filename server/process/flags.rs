@@ -147,6 +147,7 @@ impl Flags {
         override_with(&mut config.log.format, &self.log_format);
         override_with(&mut config.shutdown.grace, &self.grace);
         config.check_flags()?;
+        config.pcsclite.resolve(&config.listen);
         Ok(config)
     }
 

@@ -15,6 +15,16 @@ pub fn fresh_id() -> io::Result<String> {
     Ok(hex::encode(id))
 }
 
+/// Creates a number from 1 to 2³¹ − 1.
+///
+/// # Errors
+/// The system cannot provide random bytes.
+pub fn number() -> io::Result<u32> {
+    let mut number = [0; 4];
+    getrandom::fill(&mut number).map_err(io::Error::other)?;
+    Ok((u32::from_ne_bytes(number) >> 1).max(1))
+}
+
 /// Creates a random key for keyed hashes.
 ///
 /// # Errors

@@ -8,3 +8,10 @@ pub enum Header {
     /// The bytes are no APDU, so they may be any command.
     Unreadable,
 }
+
+impl Header {
+    /// Whether it is that of a SELECT by DF name.
+    pub fn selects_by_name(self) -> bool {
+        matches!(self, Self::Read([_, 0xA4, 0x04, _]))
+    }
+}

@@ -1,0 +1,245 @@
+//! One connection, which is one context of a program: what comes next, and the answers that need no turn.
+
+use std::{sync::Arc, time::Duration};
+
+use cardbroker_core::{
+    caller::{Caller, Principal},
+    pcsclite::{
+        code::Code,
+        wire::{Agreed, Message, Reply, Request, Version},
+    },
+};
+use tokio::{
+    net::UnixStream,
+    sync::Notify,
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    desk::Member,
+    door::Shared,
+    input::{Ended, Input},
+    turns::{Event, Turns},
+    waiting::Waits,
+};
+use crate::{
+    broker::VisibleReaders,
+    caller::group::{GroupMark, Memberships},
+    registry::ReaderView,
+};
+
+/// The time for a new connection to establish its context. A connection that only cancels has ended by then.
+const ESTABLISH_TIME: Duration = Duration::from_secs(10);
+
+/// The highest scope of a context.
+const MAX_SCOPE: u32 = 3;
+
+/// One connection. Its task owns it; dropping it ends its turns.
+pub(super) struct Connection {
+    /// The door, with the broker.
+    pub(super) shared: Arc<Shared>,
+    /// The client's end of the conversation.
+    pub(super) input: Input,
+    /// The process at the other end.
+    pub(super) caller: Caller,
+    /// The user of the process.
+    pub(super) user: Principal,
+    /// The place among the connections of the process.
+    pub(super) member: Member,
+    /// The isolation group of the turns.
+    pub(super) group: GroupMark,
+    /// Keeps the isolation group in existence.
+    _memberships: Memberships,
+    /// The readers that the caller may see.
+    readers: VisibleReaders,
+    /// The version that the client speaks. 4:4 before it has said so.
+    pub(super) version: Version,
+    /// The context, once it is established.
+    context: Option<Context>,
+    /// Whether the client waits for a change.
+    pub(super) waits: Waits,
+    /// The turns of the context's handles.
+    pub(super) turns: Turns,
+}
+
+struct Context {
+    number: u32,
+    cancelled: Arc<Notify>,
+}
+
+/// The next thing for a connection to do.
+enum Step {
+    Request(Box<Message>),
+    Turn(u32, Event),
+    Readers,
+    Shown,
+    Cancelled,
+}
+
+impl Connection {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        stream: UnixStream,
+        caller: Caller,
+        group: GroupMark,
+        memberships: Memberships,
+    ) -> Self {
+        let member = shared.desk.enter(&caller);
+        let readers = shared.broker.follow_readers(&caller);
+        Self {
+            input: Input::new(stream),
+            user: caller.principal(),
+            member,
+            group,
+            _memberships: memberships,
+            readers,
+            version: Version::V4_4,
+            context: None,
+            waits: Waits::default(),
+            turns: Turns::default(),
+            caller,
+            shared,
+        }
+    }
+
+    /// Serves the client until it leaves. Returns why the conversation ended.
+    pub(super) async fn run(&mut self) -> Ended {
+        let establish_by = Instant::now() + ESTABLISH_TIME;
+        loop {
+            let step = match self.next(establish_by).await {
+                Ok(step) => step,
+                Err(ended) => return ended,
+            };
+            let done = match step {
+                Step::Request(message) => self.on_request(*message).await,
+                Step::Turn(handle, event) => {
+                    self.on_turn_event(handle, event);
+                    Ok(())
+                }
+                Step::Readers => {
+                    self.refresh();
+                    Ok(())
+                }
+                Step::Shown => self.on_shown().await,
+                Step::Cancelled => self.on_cancelled().await,
+            };
+            if let Err(ended) = done {
+                return ended;
+            }
+        }
+    }
+
+    /// Waits for what comes next. Cancel-safe.
+    async fn next(&mut self, establish_by: Instant) -> Result<Step, Ended> {
+        let Self { shared, input, member, readers, context, turns, .. } = self;
+        let waits_for_context = context.is_none();
+        tokio::select! {
+            biased;
+            () = shared.draining.cancelled() => Err(Ended::Stopping),
+            (handle, event) = turns.next() => Ok(Step::Turn(handle, event)),
+            message = input.next() => Ok(Step::Request(message?)),
+            changed = readers.changed() => changed.map(|()| Step::Readers).map_err(|_| Ended::Stopping),
+            Ok(()) = member.changed.changed() => Ok(Step::Shown),
+            () = cancelled(context.as_ref()) => Ok(Step::Cancelled),
+            () = sleep_until(establish_by), if waits_for_context => Err(Ended::Gone),
+        }
+    }
+
+    async fn on_request(&mut self, message: Message) -> Result<(), Ended> {
+        let reply = match message.request {
+            Request::Version { major, minor } => {
+                let agreed = Agreed::with(major, minor);
+                self.version = agreed.version;
+                Reply::Version(agreed)
+            }
+            Request::Establish { scope } if scope > MAX_SCOPE => Reply::Code(Code::INVALID_VALUE),
+            Request::Establish { .. } => self.establish().map_or_else(Reply::Code, Reply::Established),
+            Request::Cancel { context } => Reply::Code(self.shared.desk.cancel(&self.member, context)),
+            Request::Release { context } => {
+                self.check_context(context)?;
+                self.release();
+                Reply::Code(Code::SUCCESS)
+            }
+            Request::ReaderStates
+            | Request::Wait
+            | Request::StopWaiting
+            | Request::ReaderEvents
+            | Request::ArraySize
+            | Request::Array => return self.on_readers_request(&message).await,
+            Request::Transmit { .. } => return self.on_transmit(message).await,
+            _ => return self.on_card_request(&message).await,
+        };
+        self.answer(&message, reply).await
+    }
+
+    /// Sends the answer to a request.
+    pub(super) async fn answer(&mut self, message: &Message, reply: Reply<'_>) -> Result<(), Ended> {
+        self.input.send(&message.answer(reply)).await
+    }
+
+    fn establish(&mut self) -> Result<u32, Code> {
+        if self.context.is_some() {
+            return Err(Code::INVALID_VALUE);
+        }
+        let (number, cancelled) = self.shared.desk.establish(&self.member, &self.user)?;
+        self.context = Some(Context { number, cancelled });
+        self.refresh();
+        Ok(number)
+    }
+
+    /// Ends the context with its handles.
+    fn release(&mut self) {
+        for handle in self.turns.handles() {
+            self.abandon_turn(handle);
+        }
+        if let Some(Context { number, .. }) = self.context.take() {
+            self.shared.desk.handles(|handles| {
+                for handle in handles.of_context(number) {
+                    handles.disconnect(handle);
+                }
+            });
+            self.shared.desk.release(number);
+            self.refresh();
+        }
+    }
+
+    /// The context, which must be established.
+    pub(super) fn context(&self) -> Result<u32, Ended> {
+        self.context.as_ref().map(|context| context.number).ok_or(Ended::Foreign)
+    }
+
+    /// Checks that the client names its own context.
+    pub(super) fn check_context(&self, context: u32) -> Result<(), Ended> {
+        if self.context()? == context { Ok(()) } else { Err(Ended::Foreign) }
+    }
+
+    /// Shows the process the readers as they are now.
+    pub(super) fn refresh(&mut self) {
+        self.shared.desk.refresh(&self.member, &self.readers.list());
+    }
+
+    /// Waits until the readers may have changed, and shows them to the process. Cancel-safe.
+    pub(super) async fn readers_changed(&mut self) -> Result<(), Ended> {
+        self.readers.changed().await.map_err(|_| Ended::Stopping)?;
+        self.refresh();
+        Ok(())
+    }
+
+    /// The reader as it is now; `None` if it is gone, or the caller may not see it any more.
+    pub(super) fn reader(&self, id: &str) -> Option<Arc<ReaderView>> {
+        self.shared.broker.readers(&self.caller).get(id).cloned()
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+async fn cancelled(context: Option<&Context>) {
+    match context {
+        Some(context) => context.cancelled.notified().await,
+        None => std::future::pending().await,
+    }
+}

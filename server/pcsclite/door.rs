@@ -1,0 +1,153 @@
+//! The door: accepts the connections of programs, within their limits, and ends with the broker.
+
+use std::{
+    process,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use cardbroker_core::{
+    caller::{Caller, Principal},
+    pcsclite::handles::ExclusiveRule,
+    turns::places::Places,
+};
+use tokio::{net::UnixStream, task::JoinHandle};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{Instrument, debug, debug_span, warn};
+
+use super::{connection::Connection, desk::Desk};
+use crate::{
+    broker::Broker,
+    caller::group::{GroupKey, Memberships},
+    config::{Config, Isolation, PcscliteConfig, ReaderSettings},
+    listen::DoorListener,
+};
+
+/// Maximum connections of all users, and of one user. Further ones are closed at once: a program whose connection is
+/// not accepted would stop altogether.
+const CONNECTIONS: [u64; 2] = [1024, 256];
+
+/// The settings of a door.
+pub struct Settings {
+    /// The effect of an exclusive handle on those of other processes.
+    pub exclusive: ExclusiveRule,
+    /// The isolation groups of programs.
+    pub isolation: Isolation,
+    /// Returns the settings of the reader with this name in PC/SC.
+    pub reader: Box<dyn Fn(&str) -> ReaderSettings + Send + Sync>,
+}
+
+impl Settings {
+    /// The settings of the configuration.
+    pub fn new(config: &Config) -> Self {
+        let readers = config.clone();
+        let PcscliteConfig { exclusive, isolation, .. } = config.pcsclite;
+        Self { exclusive: exclusive.into(), isolation, reader: Box::new(move |name| readers.reader(name)) }
+    }
+}
+
+/// An open door. Dropping it closes the door; programs lose their connections.
+pub struct Door {
+    task: JoinHandle<()>,
+}
+
+/// The parts of a door that its connections share.
+pub(super) struct Shared {
+    pub(super) broker: Broker,
+    pub(super) desk: Arc<Desk>,
+    pub(super) settings: Settings,
+    /// Cancelled when the broker stops.
+    pub(super) draining: CancellationToken,
+    places: Mutex<Places<Principal>>,
+}
+
+impl Door {
+    /// Opens the door on `listener`, until `draining` is cancelled. Call it inside a runtime.
+    pub fn open(broker: Broker, listener: DoorListener, settings: Settings, draining: CancellationToken) -> Self {
+        let shared = Shared::new(broker, settings, draining);
+        Self { task: tokio::spawn(accept(shared, listener)) }
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn accept(shared: Arc<Shared>, listener: DoorListener) {
+    let connections = TaskTracker::new();
+    loop {
+        let (stream, caller) = tokio::select! {
+            () = shared.draining.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        shared.admit(&connections, stream, caller);
+    }
+    connections.close();
+    connections.wait().await;
+}
+
+impl Shared {
+    pub(super) fn new(broker: Broker, settings: Settings, draining: CancellationToken) -> Arc<Self> {
+        let desk = Desk::new(settings.exclusive);
+        let places = Mutex::new(Places::with_per_user(CONNECTIONS[0], CONNECTIONS[1]));
+        Arc::new(Self { broker, desk, settings, draining, places })
+    }
+
+    /// Starts to serve a connection, or closes it.
+    pub(super) fn admit(self: &Arc<Self>, connections: &TaskTracker, stream: UnixStream, caller: Caller) {
+        if caller.pid == Some(process::id()) {
+            warn!("the broker's own PC/SC library connects to its own door: set PCSCLITE_CSOCK_NAME of the broker");
+            return;
+        }
+        let Some(place) = Place::take(self, caller.principal()) else {
+            debug!(%caller, "connection of a PC/SC program closed: its user has too many");
+            return;
+        };
+        let (connection, executable) = (caller.connection, caller.executable.as_deref());
+        let span = debug_span!("pcsclite", connection, %caller, executable = executable.map(tracing::field::debug));
+        let shared = Arc::clone(self);
+        let serve = async move {
+            let _place = place;
+            let memberships = Memberships::default();
+            let Ok(group) = memberships.join(shared.broker.groups(), shared.group(&caller)) else { return };
+            let mut connection = Connection::new(shared, stream, caller, group, memberships);
+            debug!("connected");
+            let ended = connection.run().await;
+            debug!(reason = %ended, "disconnected");
+        };
+        connections.spawn(serve.instrument(span));
+    }
+
+    fn group(&self, caller: &Caller) -> GroupKey {
+        match self.settings.isolation {
+            Isolation::Process => GroupKey::Caller(caller.key),
+            Isolation::User => GroupKey::Programs(caller.principal()),
+        }
+    }
+
+    /// How long an exclusive handle may idle at the reader with this name in PC/SC; `None` for any time.
+    pub(super) fn idle_limit(&self, display_name: &str) -> Option<Duration> {
+        (self.settings.reader)(display_name).released_when_idle()
+    }
+}
+
+/// A place among the connections. Dropping it gives it back.
+struct Place {
+    shared: Arc<Shared>,
+    user: Principal,
+}
+
+impl Place {
+    fn take(shared: &Arc<Shared>, user: Principal) -> Option<Self> {
+        let taken = shared.places.lock().unwrap_or_else(PoisonError::into_inner).take(user.clone(), 1);
+        taken.ok().map(|()| Self { shared: Arc::clone(shared), user })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.shared.places.lock().unwrap_or_else(PoisonError::into_inner).give_back(self.user.clone(), 1);
+    }
+}

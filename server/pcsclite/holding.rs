@@ -1,0 +1,221 @@
+//! How a handle gets its turn, keeps it between its calls, and gives it back.
+
+use std::time::{Duration, Instant};
+
+use cardbroker_core::{
+    error::{Failure, Reason},
+    pcsclite::{
+        code::Code,
+        handles::{Card, Share},
+    },
+    turns::turn::{CardRequirement, Disposition, MAX_WAIT, TurnRequest},
+};
+use tokio::time::sleep;
+
+use super::{
+    connection::Connection,
+    input::Ended,
+    turns::{Event, HOLD, Held, MAX_MISSES, Phase, Turn, Waiting},
+};
+use crate::{
+    broker::RequestContext,
+    reader::session::{Opening, Session, SessionRequest},
+};
+
+/// How long a shared handle may idle in a transaction while others wait.
+const IDLE_SHARED: Duration = Duration::from_secs(10);
+/// How long an exclusive handle may idle while others wait: a person may be entering a PIN.
+const IDLE_EXCLUSIVE: Duration = Duration::from_secs(20);
+
+/// The purpose of a turn, and how the request for it waits.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Need {
+    /// How long the request is held.
+    pub(super) hold: Duration,
+    /// Whether the handle keeps its place in the queue after that, because its client asks again.
+    pub(super) keeps_place: bool,
+    /// Whether a transaction begins with it.
+    pub(super) begins: bool,
+    /// Whether the first command selects an application by name.
+    pub(super) selects: bool,
+}
+
+impl Default for Need {
+    fn default() -> Self {
+        Self { hold: HOLD, keeps_place: false, begins: false, selects: false }
+    }
+}
+
+/// The request for the turns of a handle with this share mode.
+pub(super) fn session_request(share: Share) -> SessionRequest {
+    let turn = TurnRequest {
+        reset_before: None,
+        if_insertion_id: None,
+        if_state_tag: None,
+        wait_timeout: MAX_WAIT,
+        card: CardRequirement::Required,
+    };
+    let idle_timeout = if share == Share::Exclusive { IDLE_EXCLUSIVE } else { IDLE_SHARED };
+    SessionRequest { turn, idle_timeout, disposition: Disposition::Leave }
+}
+
+impl Connection {
+    /// The request for a turn of this context at the reader.
+    pub(super) fn request_context<'a>(&'a self, reader: &'a str) -> RequestContext<'a> {
+        RequestContext { caller: &self.caller, group: self.group.clone(), reader, traceparent: None }
+    }
+
+    /// Gets the handle its turn. The inner error is the code for the client; the handle may have its turn all the same,
+    /// for its next try.
+    pub(super) async fn acquire(&mut self, handle: u32, need: Need) -> Result<Result<(), Code>, Ended> {
+        let mut waiting = match self.turns.take(handle) {
+            Some(Turn::Held(held)) if matches!(held.phase, Phase::Awaited(_)) => {
+                return Ok(self.on_begun(handle, held.session, need));
+            }
+            Some(held @ Turn::Held(_)) => {
+                self.turns.put(handle, held);
+                return Ok(Ok(()));
+            }
+            Some(Turn::Waiting(waiting)) => waiting,
+            None => match self.request_turn(handle)? {
+                Ok(opening) => Waiting::new(opening, 0),
+                Err(failure) => return Ok(Err(Code::from(&failure))),
+            },
+        };
+        let draining = self.shared.draining.clone();
+        let hold = sleep(need.hold);
+        tokio::pin!(hold);
+        loop {
+            tokio::select! {
+                biased;
+                begun = waiting.begun() => return Ok(match begun {
+                    Ok(session) => self.on_begun(handle, session, need),
+                    Err(failure) => Err(Code::from(&failure)),
+                }),
+                () = draining.cancelled() => return Err(Ended::Stopping),
+                (other, event) = self.turns.next() => self.on_turn_event(other, event),
+                () = &mut hold => {
+                    if need.keeps_place {
+                        waiting.misses = 0;
+                        self.turns.put(handle, Turn::Waiting(waiting));
+                    }
+                    return Ok(Err(Code::SHARING_VIOLATION));
+                }
+                ended = self.input.gone() => return Err(ended),
+            }
+        }
+    }
+
+    fn request_turn(&self, handle: u32) -> Result<Result<Opening, Failure>, Ended> {
+        let at = self.connected(handle)?;
+        Ok(self.shared.broker.open_session(self.request_context(&at.reader), session_request(at.share)))
+    }
+
+    /// The turn of the handle has come, and its client is there.
+    fn on_begun(&mut self, handle: u32, session: Box<Session>, need: Need) -> Result<(), Code> {
+        let marks = session.marks();
+        let card = Card {
+            insertion: session.turn().insertion_id.clone(),
+            resets: marks.resets(),
+            selection: marks.selection(),
+        };
+        let begun = self.shared.desk.handles(|handles| handles.on_turn(handle, &card, need.begins, need.selects));
+        let phase = Phase::Resting { is_told: begun.is_err() };
+        self.turns.put(handle, Turn::Held(Box::new(Held::new(session, phase))));
+        begun
+    }
+
+    /// A call of the handle has ended: its turn is kept, or rests.
+    pub(super) fn settle_turn(&mut self, handle: u32) {
+        let (keeps, is_told, exclusive) = self
+            .shared
+            .desk
+            .handles(|handles| (handles.keeps_turn(handle), handles.is_told(handle), handles.exclusive_reader(handle)));
+        let limit = exclusive.and_then(|reader| self.shared.idle_limit(&self.reader(&reader)?.names.display_name));
+        let Some(held) = self.turns.held(handle) else { return };
+        held.since = Instant::now();
+        held.phase = if keeps && !is_told { Phase::Kept(limit) } else { Phase::Resting { is_told } };
+    }
+
+    /// A call of the handle gets this code without a turn. A place in the queue is of no use to it any more unless the
+    /// client asks again.
+    pub(super) fn refuse(&mut self, handle: u32, code: Code) -> Code {
+        if code != Code::SHARING_VIOLATION && !self.has_begun(handle) {
+            self.end_turn(handle);
+        }
+        code
+    }
+
+    fn has_begun(&mut self, handle: u32) -> bool {
+        self.turns.held(handle).is_some_and(|held| !matches!(held.phase, Phase::Awaited(_)))
+    }
+
+    /// Ends the turn of the handle, or its wait, and leaves the card as it is.
+    pub(super) fn end_turn(&mut self, handle: u32) {
+        let Some(Turn::Held(held)) = self.turns.take(handle) else { return };
+        let selection = held.session.marks().selection();
+        self.shared.desk.handles(|handles| handles.on_turn_over(handle, selection));
+        // The end is sent at once. There is nothing to wait for, because the card is left as it is.
+        drop(held.session.close());
+    }
+
+    /// The client leaves: a turn that the handle keeps ends with a reset of the card.
+    pub(super) fn abandon_turn(&mut self, handle: u32) {
+        let keeps = self.shared.desk.handles(|handles| handles.keeps_turn(handle));
+        if keeps && self.has_begun(handle) {
+            drop(self.turns.take(handle));
+        } else {
+            self.end_turn(handle);
+        }
+    }
+
+    /// Something has happened to a turn between the calls of its handle.
+    pub(super) fn on_turn_event(&mut self, handle: u32, event: Event) {
+        match event {
+            Event::Begun(session, misses) => {
+                self.turns.put(handle, Turn::Held(Box::new(Held::new(session, Phase::Awaited(misses)))));
+            }
+            Event::Refused => drop(self.turns.take(handle)),
+            Event::Rested => self.end_turn(handle),
+            Event::Missed(misses) => {
+                self.end_turn(handle);
+                if misses < MAX_MISSES
+                    && let Ok(Ok(opening)) = self.request_turn(handle)
+                {
+                    self.turns.put(handle, Turn::Waiting(Waiting::new(opening, misses)));
+                }
+            }
+            Event::Idle => {
+                self.revoke(handle);
+                self.end_turn(handle);
+            }
+            Event::Over(_) if !self.has_begun(handle) => self.end_turn(handle),
+            Event::Over(over) => {
+                match over.failure.reason {
+                    Reason::LeaseRevoked => self.revoke(handle),
+                    Reason::CardRemoved | Reason::NoCard => self.tell(handle, Code::REMOVED_CARD),
+                    _ => self.tell(handle, Code::RESET_CARD),
+                }
+                self.end_turn(handle);
+            }
+        }
+    }
+
+    /// Tells the handle that it has lost its turn. For an exclusive one the card was inserted again, because its
+    /// program expects no reset by others.
+    fn revoke(&mut self, handle: u32) {
+        if !self.has_begun(handle) {
+            return;
+        }
+        let Some(reader) = self.shared.desk.handles(|handles| handles.exclusive_reader(handle)) else {
+            return self.tell(handle, Code::RESET_CARD);
+        };
+        self.tell(handle, Code::REMOVED_CARD);
+        self.shared.desk.reinsert(&self.member, &reader);
+        self.refresh();
+    }
+
+    fn tell(&self, handle: u32, code: Code) {
+        self.shared.desk.handles(|handles| handles.tell(handle, code));
+    }
+}

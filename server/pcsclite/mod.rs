@@ -1,0 +1,43 @@
+//! The front door for PC/SC programs: pcsc-lite's client protocol on a socket of its own, for programs that use
+//! libpcsclite unchanged. Each call becomes a turn, a session or a look at the readers, by the broker's interface.
+//!
+//! ```text
+//! program ── libpcsclite ── socket ── connection ─┬─ reader states, notification   from the view of the readers
+//!            (one context)                        ├─ desk                          the handles of all connections
+//!                                                 └─ turns ── session              one for each handle at work
+//! ```
+//!
+//! | part | concern |
+//! | --- | --- |
+//! | `door` | accepts connections, within their limits |
+//! | `desk` | the state that connections share: contexts, processes, handles |
+//! | `loops` | the refusal of a broker to sit on its own door |
+//! | `input` | the bytes of one connection |
+//! | `connection` | one context: what comes next, and the answers that need no turn |
+//! | `waiting` | the messages to a client that waits for a change |
+//! | `cards` | handles: connect, reconnect, disconnect, state, attributes |
+//! | `transactions` | transactions and commands |
+//! | `holding` | how a handle gets its turn, keeps it, and gives it back |
+//! | `turns` | the turns of a connection's handles, waiting, in use or resting |
+//!
+//! Three rules keep client libraries alive. A request that asks for state is answered at once. A request that needs a
+//! turn is held for 1 s at most; then the client asks again, and its place in the queue is kept. A process
+//! never waits for a handle of its own.
+
+mod cards;
+mod connection;
+mod desk;
+mod door;
+mod holding;
+mod input;
+mod loops;
+#[cfg(test)]
+mod tests;
+mod transactions;
+mod turns;
+mod waiting;
+
+pub use self::{
+    door::{Door, Settings},
+    loops::{Loop, check_loop},
+};

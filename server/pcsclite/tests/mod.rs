@@ -1,0 +1,5 @@
+//! The door in front of a broker with simulated readers, in one process: programs speak the protocol themselves.
+
+mod calls;
+mod conversations;
+mod program;

@@ -1,0 +1,159 @@
+//! A program that speaks the client protocol, and the door that it speaks to.
+
+use std::{sync::Arc, time::Duration};
+
+use cardbroker_core::{caller::Caller, pcsclite::code::Code, policy::Policy, status::State};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::UnixStream,
+    time::timeout,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    backend::simulated::Simulated,
+    broker::{Broker, BrokerTasks},
+    config::{Config, PcscliteConfig},
+    pcsclite::{Settings, door::Shared},
+    policy::audit::AuditTrail,
+};
+
+/// No answer takes longer, unless a program waits for its turn.
+const LONGEST: Duration = Duration::from_secs(20);
+const USER: u32 = 1000;
+
+/// A broker with simulated readers, and its door without a listener.
+pub(super) struct World {
+    tasks: BrokerTasks,
+    shared: Arc<Shared>,
+    connections: TaskTracker,
+    next: u64,
+}
+
+impl World {
+    pub(super) async fn new(pcsclite: PcscliteConfig) -> Self {
+        let mut config = Config::default();
+        config.pcsclite = pcsclite;
+        let (backend, trail) = (Arc::new(Simulated::new(2)), AuditTrail::default());
+        let policy = Policy::new(Vec::new(), USER);
+        let (broker, tasks) = Broker::start(backend, config.clone(), policy, trail, "epoch".into()).await.unwrap();
+        let mut readers = broker.follow_readers(&Caller::local(1, USER, 0, Some(1), Some(1)));
+        while readers.list().iter().any(|reader| reader.status.state != State::Ready) {
+            readers.changed().await.unwrap();
+        }
+        let shared = Shared::new(broker, Settings::new(&config), CancellationToken::new());
+        Self { tasks, shared, connections: TaskTracker::new(), next: 1 }
+    }
+
+    /// Connects the process with this number.
+    pub(super) fn connect(&mut self, pid: u32) -> Program {
+        let (here, there) = UnixStream::pair().unwrap();
+        self.next += 1;
+        let caller = Caller::local(self.next, USER, 0, Some(pid), Some(7));
+        self.shared.admit(&self.connections, there, caller);
+        Program { stream: here, context: 0 }
+    }
+
+    /// A program with a context.
+    pub(super) async fn program(&mut self, pid: u32, minor: u32) -> Program {
+        let mut program = self.connect(pid);
+        assert_eq!(program.call(0x11, &[4, minor, 0]).await, [4, minor, 0]);
+        let established = program.call(0x01, &[2, 0, 0]).await;
+        assert_eq!(established[2], 0);
+        program.context = established[1];
+        program
+    }
+
+    pub(super) async fn stop(self) {
+        self.shared.draining.cancel();
+        self.connections.close();
+        self.connections.wait().await;
+        self.tasks.stop().await;
+    }
+}
+
+/// One connection of a program.
+pub(super) struct Program {
+    pub(super) stream: UnixStream,
+    pub(super) context: u32,
+}
+
+fn bytes(words: &[u32]) -> Vec<u8> {
+    words.iter().flat_map(|word| word.to_ne_bytes()).collect()
+}
+
+fn words(bytes: &[u8]) -> Vec<u32> {
+    bytes.chunks_exact(4).map(|word| u32::from_ne_bytes(word.try_into().unwrap())).collect()
+}
+
+impl Program {
+    pub(super) async fn send(&mut self, command: u32, body: &[u8], payload: &[u8]) {
+        let header = bytes(&[u32::try_from(body.len()).unwrap(), command]);
+        for part in [&*header, body, payload] {
+            self.stream.write_all(part).await.unwrap();
+        }
+    }
+
+    pub(super) async fn receive(&mut self, length: usize) -> Vec<u8> {
+        let mut answer = vec![0; length];
+        timeout(LONGEST, self.stream.read_exact(&mut answer)).await.expect("no answer").unwrap();
+        answer
+    }
+
+    /// Whether the door has closed the connection, without another byte.
+    pub(super) async fn is_closed(&mut self) -> bool {
+        let read = timeout(LONGEST, self.stream.read(&mut [0])).await.expect("the connection stays open");
+        // The door may have left bytes unread.
+        read.map_or_else(|error| error.kind() == std::io::ErrorKind::ConnectionReset, |bytes| bytes == 0)
+    }
+
+    /// Sends a request whose answer has the size of its body.
+    pub(super) async fn call(&mut self, command: u32, body: &[u32]) -> Vec<u32> {
+        self.send(command, &bytes(body), &[]).await;
+        words(&self.receive(4 * body.len()).await)
+    }
+
+    /// The code of such a request.
+    pub(super) async fn code(&mut self, command: u32, body: &[u32]) -> Code {
+        Code(*self.call(command, body).await.last().unwrap())
+    }
+
+    /// Connects to a reader; returns the handle and the protocol.
+    pub(super) async fn connect(&mut self, reader: &str, share: u32) -> Result<(u32, u32), Code> {
+        let mut body = bytes(&[self.context]);
+        body.extend(reader.as_bytes());
+        body.resize(132, 0);
+        body.extend(bytes(&[share, 3, 0, 0, 0]));
+        self.send(0x04, &body, &[]).await;
+        let answer = words(&self.receive(152).await);
+        if answer[37] == 0 { Ok((answer[35], answer[36])) } else { Err(Code(answer[37])) }
+    }
+
+    pub(super) async fn begin(&mut self, handle: u32) -> Code {
+        self.code(0x07, &[handle, 0]).await
+    }
+
+    pub(super) async fn end(&mut self, handle: u32, disposition: u32) -> Code {
+        self.code(0x08, &[handle, disposition, 0]).await
+    }
+
+    pub(super) async fn status(&mut self, handle: u32) -> Code {
+        self.code(0x0B, &[handle, 0]).await
+    }
+
+    pub(super) async fn reconnect(&mut self, handle: u32, initialization: u32) -> Code {
+        self.code(0x05, &[handle, 2, 3, initialization, 0, 0]).await
+    }
+
+    /// Sends a command on T=1 with this room for the answer.
+    pub(super) async fn transmit_into(&mut self, handle: u32, command: &[u8], room: u32) -> Result<Vec<u8>, Code> {
+        let length = u32::try_from(command.len()).unwrap();
+        self.send(0x09, &bytes(&[handle, 2, 8, length, 3, 16, room, 0]), command).await;
+        let answer = words(&self.receive(32).await);
+        if answer[7] == 0 { Ok(self.receive(answer[6] as usize).await) } else { Err(Code(answer[7])) }
+    }
+
+    pub(super) async fn transmit(&mut self, handle: u32, command: &[u8]) -> Result<Vec<u8>, Code> {
+        self.transmit_into(handle, command, 65_548).await
+    }
+}

@@ -1,0 +1,228 @@
+//! Transactions and commands.
+
+use std::time::Instant;
+
+use cardbroker_core::{
+    apdu::ApduBytes,
+    card::unit::{UnitCommand, UnitOutcome},
+    error::{Failure, Reason},
+    pcsclite::{
+        code::Code,
+        handles::{Ask, Disposition},
+        wire::{Message, Reply, Request},
+    },
+    slot::{CardInfo, ResetKind},
+};
+
+use super::{
+    connection::Connection,
+    holding::Need,
+    input::Ended,
+    turns::{Event, Held, Turn},
+};
+use crate::reader::session::{SessionEvent, SessionReset, SessionUnit};
+
+/// The least room for an answer, which a status word needs.
+const MIN_ROOM: usize = 2;
+/// The bit of the protocol in which bytes are passed unchanged. Programs may send so on any protocol.
+const RAW: u32 = 4;
+/// The protocol that old programs name for any.
+const ANY_OLD: u32 = 0x1000;
+
+impl Connection {
+    pub(super) async fn begin(&mut self, handle: u32) -> Result<Code, Ended> {
+        let Some(insertion) = self.insertion(handle)? else { return Ok(Code::READER_UNAVAILABLE) };
+        let code = match self.shared.desk.handles(|handles| handles.begin(handle, &insertion)) {
+            Ask::Answer(code) => self.refuse(handle, code),
+            Ask::Ready => Code::SUCCESS,
+            Ask::Turn => {
+                let need = Need { begins: true, keeps_place: true, ..Need::default() };
+                self.acquire(handle, need).await?.err().unwrap_or(Code::SUCCESS)
+            }
+        };
+        self.settle_turn(handle);
+        Ok(code)
+    }
+
+    pub(super) async fn end(&mut self, handle: u32, disposition: u32) -> Result<Code, Ended> {
+        let Some(insertion) = self.insertion(handle)? else {
+            self.end_turn(handle);
+            return Ok(Code::READER_UNAVAILABLE);
+        };
+        let Some(Disposition(reset)) = Disposition::new(disposition) else { return Ok(Code::INVALID_VALUE) };
+        let end = self.shared.desk.handles(|handles| handles.end(handle, &insertion));
+        let mut code = end.code;
+        if let Some(kind) = reset.filter(|_| end.was_open && code.is_success()) {
+            code = self.reset(handle, kind, false).await?.err().unwrap_or(code);
+        }
+        self.settle_turn(handle);
+        Ok(code)
+    }
+
+    /// Answers the request for a command.
+    pub(super) async fn on_transmit(&mut self, mut message: Message) -> Result<(), Ended> {
+        let Request::Transmit { handle, protocol, room, command } = &mut message.request else {
+            return Err(Ended::Foreign);
+        };
+        let (handle, protocol, room, command) = (*handle, *protocol, *room, std::mem::take(command));
+        let answer = self.transmit(handle, protocol, room, command).await?;
+        self.settle_turn(handle);
+        match answer {
+            Ok(answer) => self.answer(&message, Reply::Transmitted(&answer)).await,
+            Err(code) => self.answer(&message, Reply::Code(code)).await,
+        }
+    }
+
+    async fn transmit(
+        &mut self,
+        handle: u32,
+        protocol: u32,
+        room: usize,
+        command: ApduBytes,
+    ) -> Result<Result<ApduBytes, Code>, Ended> {
+        let at = self.connected(handle)?;
+        if room < MIN_ROOM {
+            return Ok(Err(Code::INSUFFICIENT_BUFFER));
+        }
+        if ![at.protocol, RAW, ANY_OLD].contains(&protocol) {
+            return Ok(Err(Code::PROTO_MISMATCH));
+        }
+        let Ok(command) = UnitCommand::raw(command) else { return Ok(Err(Code::INVALID_PARAMETER)) };
+        let selects = command.header().selects_by_name();
+        let Some(insertion) = self.insertion(handle)? else { return Ok(Err(Code::READER_UNAVAILABLE)) };
+        match self.shared.desk.handles(|handles| handles.ask(handle, &insertion)) {
+            Ask::Answer(code) => return Ok(Err(self.refuse(handle, code))),
+            Ask::Ready => {}
+            Ask::Turn => {
+                let need = Need { selects, keeps_place: true, ..Need::default() };
+                if let Err(code) = self.acquire(handle, need).await? {
+                    return Ok(Err(code));
+                }
+            }
+        }
+        self.shared.desk.handles(|handles| handles.on_command(handle));
+        let Some(held) = self.take_held(handle) else { return Ok(Err(Code::INTERNAL_ERROR)) };
+        let outcome = match held.session.transmit(vec![command], true, Instant::now()) {
+            Ok(unit) => self.carry_out(handle, held, unit).await,
+            Err(failure) => {
+                self.turns.put(handle, Turn::Held(held));
+                Err(failure)
+            }
+        };
+        Ok(outcome.and_then(answer).or_else(refusal))
+    }
+
+    /// Resets the card in the turn of the handle, which gets the news itself unless it `acknowledges` the reset.
+    pub(super) async fn reset(
+        &mut self,
+        handle: u32,
+        kind: ResetKind,
+        acknowledges: bool,
+    ) -> Result<Result<(), Code>, Ended> {
+        let Some(held) = self.take_held(handle) else { return Ok(Err(Code::INTERNAL_ERROR)) };
+        let outcome = match held.session.reset(kind, true) {
+            Ok(reset) => self.carry_out(handle, held, reset).await,
+            Err(failure) => {
+                self.turns.put(handle, Turn::Held(held));
+                return Ok(Err(Code::from(&failure)));
+            }
+        };
+        if let Err(failure) = outcome {
+            return Ok(Err(Code::from(&failure)));
+        }
+        if let Some(resets) = self.turns.held(handle).map(|held| held.session.marks().resets()) {
+            self.shared.desk.handles(|handles| handles.on_reset(handle, resets, acknowledges));
+        }
+        Ok(Ok(()))
+    }
+
+    fn take_held(&mut self, handle: u32) -> Option<Box<Held>> {
+        match self.turns.take(handle)? {
+            Turn::Held(held) => Some(held),
+            waiting => {
+                self.turns.put(handle, waiting);
+                None
+            }
+        }
+    }
+
+    /// Waits for a task in the turn of the handle, and serves the turns of the other handles meanwhile.
+    async fn carry_out<T: Task>(
+        &mut self,
+        handle: u32,
+        mut held: Box<Held>,
+        mut task: T,
+    ) -> Result<T::Outcome, Failure> {
+        let mut over = None;
+        let outcome = loop {
+            tokio::select! {
+                biased;
+                outcome = task.outcome() => break outcome,
+                news = held.session.news() => if let SessionEvent::Over(event) = news {
+                    if event.hangs {
+                        task.abandon(&event.failure);
+                    }
+                    over = Some(event);
+                },
+                (other, event) = self.turns.next() => self.on_turn_event(other, event),
+            }
+        };
+        self.turns.put(handle, Turn::Held(held));
+        if let Some(over) = over {
+            self.on_turn_event(handle, Event::Over(over));
+        }
+        outcome
+    }
+}
+
+/// A task in a session.
+trait Task {
+    type Outcome;
+
+    async fn outcome(&mut self) -> Result<Self::Outcome, Failure>;
+
+    /// Ends the wait for a driver that hangs.
+    fn abandon(&mut self, failure: &Failure);
+}
+
+impl Task for SessionUnit {
+    type Outcome = UnitOutcome;
+
+    async fn outcome(&mut self) -> Result<UnitOutcome, Failure> {
+        SessionUnit::outcome(self).await
+    }
+
+    fn abandon(&mut self, failure: &Failure) {
+        SessionUnit::abandon(self, failure, Instant::now());
+    }
+}
+
+impl Task for SessionReset {
+    type Outcome = CardInfo;
+
+    async fn outcome(&mut self) -> Result<CardInfo, Failure> {
+        SessionReset::outcome(self).await
+    }
+
+    fn abandon(&mut self, failure: &Failure) {
+        SessionReset::abandon(self, failure);
+    }
+}
+
+/// The answer to a command that the broker has refused. A PIN that the card has rejected before gets the status word of
+/// a wrong PIN, with the number of tries that the card has left: every program shows that right.
+fn refusal(failure: Failure) -> Result<ApduBytes, Code> {
+    match failure.tries() {
+        Some(tries @ 1..=15) => Ok([0x63, 0xC0 | tries].into()),
+        _ => Err(Code::from(&failure)),
+    }
+}
+
+/// The card's answer to the only command of a unit.
+fn answer(outcome: UnitOutcome) -> Result<ApduBytes, Failure> {
+    match (outcome.results.first(), outcome.stopped) {
+        (_, Some(stop)) => Err(stop.failure),
+        (Some(result), None) => Ok(ApduBytes::concat([&result.data, &result.status_word.0.to_be_bytes()])),
+        (None, None) => Err(Failure::unknown(Reason::Internal, "the unit has no answer")),
+    }
+}

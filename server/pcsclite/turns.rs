@@ -1,0 +1,188 @@
+//! The turns of one connection's handles: waiting, in use, or resting.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use cardbroker_core::{error::Failure, pcsclite::rest};
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use tokio::time::sleep_until;
+
+use crate::reader::session::{Opening, OpeningEvent, Session, SessionEvent, SessionOver};
+
+/// The maximum time that a request is held for its turn.
+pub(super) const HOLD: Duration = Duration::from_secs(1);
+/// The turns in a row that a client may miss. The last one ends its wait.
+pub(super) const MAX_MISSES: u32 = 3;
+
+/// The turn of one handle.
+pub(super) enum Turn {
+    /// The handle waits for it. The client may be away, because it was told to ask again.
+    Waiting(Waiting),
+    /// The turn has come for the handle.
+    Held(Box<Held>),
+}
+
+/// A place in the queue of a reader.
+pub(super) struct Waiting {
+    opening: Opening,
+    /// The number of turns that came and went while the client was away.
+    pub(super) misses: u32,
+}
+
+/// A turn that has come.
+pub(super) struct Held {
+    pub(super) session: Box<Session>,
+    /// The selection at the beginning.
+    selection: u64,
+    /// The end of the last call of the handle.
+    pub(super) since: Instant,
+    /// The number of waiting callers.
+    waiters: usize,
+    /// How the handle uses the turn between its calls.
+    pub(super) phase: Phase,
+}
+
+/// The use of a turn between two calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// The handle is exclusive, or in a transaction. It ends at this time if it is idle until then.
+    Kept(Option<Duration>),
+    /// The handle may come back. `is_told`: it was told of a reset or a removal.
+    Resting { is_told: bool },
+    /// The turn came while the client was away. Has the number of turns that it has missed before.
+    Awaited(u32),
+}
+
+/// Something that happened to a turn between the calls of its handle.
+pub(super) enum Event {
+    /// The turn has come, while the client was away.
+    Begun(Box<Session>, u32),
+    /// There will be no turn, for a reason that the next call learns.
+    Refused,
+    /// The rest of the turn is over.
+    Rested,
+    /// The client has missed its turn. Has the number of turns that it has missed in a row.
+    Missed(u32),
+    /// The handle has kept the turn for too long without a call.
+    Idle,
+    /// The broker has ended the turn.
+    Over(SessionOver),
+}
+
+impl Waiting {
+    pub(super) fn new(opening: Opening, misses: u32) -> Self {
+        Self { opening, misses }
+    }
+
+    /// Waits for the turn. Cancel-safe.
+    pub(super) async fn begun(&mut self) -> Result<Box<Session>, Failure> {
+        loop {
+            if let OpeningEvent::Begun(session) = self.opening.next().await? {
+                return Ok(session);
+            }
+        }
+    }
+}
+
+impl Held {
+    pub(super) fn new(session: Box<Session>, phase: Phase) -> Self {
+        let selection = session.marks().selection();
+        Self { session, selection, since: Instant::now(), waiters: 0, phase }
+    }
+
+    /// The time at which the turn ends unless the handle comes back before; `None` if it does not end by itself.
+    fn end(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Kept(limit) => limit.map(|limit| self.since + limit),
+            Phase::Awaited(_) => Some(self.since + rest::PICK_UP),
+            Phase::Resting { is_told } => {
+                let marks = self.session.marks();
+                let rest = rest::Rest {
+                    began: self.session.turn().began,
+                    since: self.since,
+                    is_wanted: self.waiters > 0,
+                    is_costly: marks.is_raised() || marks.selection() != self.selection,
+                    is_pair_open: self.session.is_pair_open(),
+                    is_told,
+                };
+                Some(rest.end())
+            }
+        }
+    }
+
+    /// Waits for an event. Cancel-safe.
+    async fn next(&mut self) -> Event {
+        loop {
+            let end = self.end();
+            let ends = async {
+                match end {
+                    Some(end) => sleep_until(end.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                news = self.session.news() => match news {
+                    SessionEvent::Over(over) => return Event::Over(over),
+                    SessionEvent::Waiters(waiters) => self.waiters = waiters,
+                },
+                () = ends => return match self.phase {
+                    Phase::Kept(_) => Event::Idle,
+                    Phase::Resting { .. } => Event::Rested,
+                    Phase::Awaited(misses) => Event::Missed(misses + 1),
+                },
+            }
+        }
+    }
+}
+
+impl Turn {
+    async fn next(&mut self) -> Event {
+        match self {
+            Self::Held(held) => held.next().await,
+            Self::Waiting(waiting) => match waiting.begun().await {
+                Ok(session) => Event::Begun(session, waiting.misses),
+                Err(_) => Event::Refused,
+            },
+        }
+    }
+}
+
+/// The turns of one connection, by handle.
+#[derive(Default)]
+pub(super) struct Turns(BTreeMap<u32, Turn>);
+
+impl Turns {
+    pub(super) fn put(&mut self, handle: u32, turn: Turn) {
+        self.0.insert(handle, turn);
+    }
+
+    pub(super) fn take(&mut self, handle: u32) -> Option<Turn> {
+        self.0.remove(&handle)
+    }
+
+    /// The turn that the handle has.
+    pub(super) fn held(&mut self, handle: u32) -> Option<&mut Held> {
+        match self.0.get_mut(&handle) {
+            Some(Turn::Held(held)) => Some(held),
+            _ => None,
+        }
+    }
+
+    /// The handles with a turn, waiting or held.
+    pub(super) fn handles(&self) -> Vec<u32> {
+        self.0.keys().copied().collect()
+    }
+
+    /// Waits for an event of any turn. Cancel-safe; pending without turns.
+    pub(super) async fn next(&mut self) -> (u32, Event) {
+        let each = self.0.iter_mut().map(|(handle, turn)| async move { (*handle, turn.next().await) });
+        let mut events = each.collect::<FuturesUnordered<_>>();
+        match events.next().await {
+            Some(event) => event,
+            None => std::future::pending().await,
+        }
+    }
+}
