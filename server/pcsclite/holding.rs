@@ -11,6 +11,7 @@ use cardbroker_core::{
     turns::turn::{CardRequirement, Disposition, MAX_WAIT, TurnRequest},
 };
 use tokio::time::sleep;
+use tracing::Span;
 
 use super::{
     connection::Connection,
@@ -19,7 +20,10 @@ use super::{
 };
 use crate::{
     broker::RequestContext,
-    reader::session::{Opening, Session, SessionRequest},
+    reader::{
+        session::{Opening, Session, SessionRequest},
+        spans,
+    },
 };
 
 /// How long a shared handle may idle in a transaction while others wait.
@@ -36,13 +40,13 @@ pub(super) struct Need {
     pub(super) keeps_place: bool,
     /// Whether a transaction begins with it.
     pub(super) begins: bool,
-    /// Whether the first command selects an application by name.
-    pub(super) selects: bool,
+    /// Whether the first command selects an application by name; `None` if it is not known yet.
+    pub(super) selects: Option<bool>,
 }
 
 impl Default for Need {
     fn default() -> Self {
-        Self { hold: HOLD, keeps_place: false, begins: false, selects: false }
+        Self { hold: HOLD, keeps_place: false, begins: false, selects: None }
     }
 }
 
@@ -108,7 +112,9 @@ impl Connection {
 
     fn request_turn(&self, handle: u32) -> Result<Result<Opening, Failure>, Ended> {
         let at = self.connected(handle)?;
-        Ok(self.shared.broker.open_session(self.request_context(&at.reader), session_request(at.share)))
+        let span = spans::session(&Span::current());
+        let open = || self.shared.broker.open_session(self.request_context(&at.reader), session_request(at.share));
+        Ok(span.in_scope(open))
     }
 
     /// The turn of the handle has come, and its client is there.

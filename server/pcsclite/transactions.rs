@@ -13,6 +13,7 @@ use cardbroker_core::{
     },
     slot::{CardInfo, ResetKind},
 };
+use tracing::Span;
 
 use super::{
     connection::Connection,
@@ -20,7 +21,10 @@ use super::{
     input::Ended,
     turns::{Event, Held, Turn},
 };
-use crate::reader::session::{SessionEvent, SessionReset, SessionUnit};
+use crate::reader::{
+    session::{SessionEvent, SessionReset, SessionUnit},
+    spans,
+};
 
 /// The least room for an answer, which a status word needs.
 const MIN_ROOM: usize = 2;
@@ -94,15 +98,18 @@ impl Connection {
             Ask::Answer(code) => return Ok(Err(self.refuse(handle, code))),
             Ask::Ready => {}
             Ask::Turn => {
-                let need = Need { selects, keeps_place: true, ..Need::default() };
+                let need = Need { selects: Some(selects), keeps_place: true, ..Need::default() };
                 if let Err(code) = self.acquire(handle, need).await? {
                     return Ok(Err(code));
                 }
             }
         }
-        self.shared.desk.handles(|handles| handles.on_command(handle));
+        if let Err(code) = self.shared.desk.handles(|handles| handles.on_command(handle, selects)) {
+            return Ok(Err(code));
+        }
         let Some(held) = self.take_held(handle) else { return Ok(Err(Code::INTERNAL_ERROR)) };
-        let outcome = match held.session.transmit(vec![command], true, Instant::now()) {
+        let span = spans::unit(&Span::current());
+        let outcome = match span.in_scope(|| held.session.transmit(vec![command], true, Instant::now())) {
             Ok(unit) => self.carry_out(handle, held, unit).await,
             Err(failure) => {
                 self.turns.put(handle, Turn::Held(held));

@@ -23,13 +23,28 @@ pub(super) struct Known {
     has_used: bool,
     /// The number of selections at the end of the last turn with a command; `None` without such a turn.
     selection: Option<u64>,
+    /// Whether each turn so far has begun with the selection of an application by name.
+    always_selects: bool,
+    /// Whether the turn has had no command yet.
+    is_fresh: bool,
+    /// Whether another selection was found at the beginning of the turn, which the first command must replace.
+    must_select: bool,
     /// The code for all calls until the handle reconnects.
     told: Option<Code>,
 }
 
 impl Known {
     pub(super) fn new(insertion: String, resets: u64) -> Self {
-        Self { insertion, resets, has_used: false, selection: None, told: None }
+        Self {
+            insertion,
+            resets,
+            has_used: false,
+            selection: None,
+            always_selects: true,
+            is_fresh: false,
+            must_select: false,
+            told: None,
+        }
     }
 
     /// Compares the knowledge with the card of now. A removal is the last news of a card.
@@ -47,17 +62,30 @@ impl Known {
     }
 
     /// As [`Known::judge`], at the beginning of a turn. Another program may have selected its own application since the
-    /// handle's last turn: that counts as a reset for it, unless it `selects` one first.
-    pub(super) fn on_turn(&mut self, card: &Card, selects: bool) -> Result<(), Code> {
+    /// handle's last turn: that counts as a reset unless the first command selects one by name. `selects` is whether
+    /// it does; `None` for a transaction, whose first command is not known. A handle that has always done so is
+    /// expected to do it again.
+    pub(super) fn on_turn(&mut self, card: &Card, selects: Option<bool>) -> Result<(), Code> {
         self.judge(&card.insertion, card.resets)?;
-        if !selects && self.selection.is_some_and(|selection| selection != card.selection) {
+        let has_moved = self.selection.is_some_and(|selection| selection != card.selection);
+        if has_moved && !selects.unwrap_or(self.always_selects) {
             self.told = Some(Code::RESET_CARD);
         }
+        (self.is_fresh, self.must_select) = (true, has_moved);
         self.told.map_or(Ok(()), Err)
     }
 
-    pub(super) fn on_command(&mut self) {
+    /// A command is about to be sent. `selects`: it selects an application by name.
+    pub(super) fn on_command(&mut self, selects: bool) -> Result<(), Code> {
+        if std::mem::take(&mut self.is_fresh) {
+            self.always_selects &= selects;
+            if std::mem::take(&mut self.must_select) && !selects {
+                self.told = Some(Code::RESET_CARD);
+                return Err(Code::RESET_CARD);
+            }
+        }
         self.has_used = true;
+        Ok(())
     }
 
     pub(super) fn on_turn_over(&mut self, selection: u64) {
@@ -70,7 +98,7 @@ impl Known {
 
     /// The handle reconnects: it knows the card of now.
     pub(super) fn acknowledge(&mut self, insertion: String, resets: u64) {
-        *self = Self::new(insertion, resets);
+        *self = Self { always_selects: self.always_selects, ..Self::new(insertion, resets) };
     }
 
     pub(super) fn is_told(&self) -> bool {

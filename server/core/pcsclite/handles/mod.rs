@@ -201,12 +201,12 @@ impl<U: Clone + Eq + Hash> Handles<U> {
         }
     }
 
-    /// The turn of the handle has come, with the card in this state. `begins`: for a transaction. `selects`: the turn
-    /// begins with the selection of an application by name.
+    /// The turn of the handle has come, with the card in this state. `begins`: for a transaction. `selects`: its first
+    /// command selects an application by name; `None` if that command is not known yet.
     ///
     /// # Errors
     /// The code for the handle's calls from now on. The handle has its turn nevertheless.
-    pub fn on_turn(&mut self, id: u32, card: &Card, begins: bool, selects: bool) -> Result<(), Code> {
+    pub fn on_turn(&mut self, id: u32, card: &Card, begins: bool, selects: Option<bool>) -> Result<(), Code> {
         let Some(handle) = self.handles.get_mut(&id) else { return Err(Code::INVALID_HANDLE) };
         self.resets.insert(Arc::clone(&handle.at.reader), card.resets);
         handle.has_turn = true;
@@ -215,11 +215,13 @@ impl<U: Clone + Eq + Hash> Handles<U> {
         Ok(())
     }
 
-    /// A command of the handle is about to be sent.
-    pub fn on_command(&mut self, id: u32) {
-        if let Some(handle) = self.handles.get_mut(&id) {
-            handle.known.on_command();
-        }
+    /// A command of the handle is about to be sent in its turn. `selects`: it selects an application by name.
+    ///
+    /// # Errors
+    /// [`Code::RESET_CARD`] if another program has selected its own application, for which this command is not meant.
+    /// It must not be sent.
+    pub fn on_command(&mut self, id: u32, selects: bool) -> Result<(), Code> {
+        self.handles.get_mut(&id).map_or(Err(Code::INVALID_HANDLE), |handle| handle.known.on_command(selects))
     }
 
     /// The handle has had its card reset in its turn, which makes `resets` resets. The handle itself gets the news

@@ -31,9 +31,9 @@ fn card(resets: u64, selection: u64) -> Card {
 
 /// Has the handle take a turn with one command and end it.
 fn use_card(handles: &mut Handles<u32>, id: u32, card: &Card, selection: u64) -> Result<(), Code> {
-    let begun = handles.on_turn(id, card, true, false);
+    let begun = handles.on_turn(id, card, true, None);
     if begun.is_ok() {
-        handles.on_command(id);
+        handles.on_command(id, false).unwrap();
         handles.end(id, CARD);
     }
     handles.on_turn_over(id, selection);
@@ -68,7 +68,7 @@ fn too_many_handles_of_one_user_find_no_memory() {
 fn a_process_never_waits_for_its_own_handles() {
     let mut handles = table(ExclusiveRule::Virtual, &[(1, Share::Shared), (1, Share::Shared), (2, Share::Shared)]);
     assert_eq!(handles.begin(1, CARD), Ask::Turn);
-    handles.on_turn(1, &card(0, 0), true, false).unwrap();
+    handles.on_turn(1, &card(0, 0), true, None).unwrap();
     assert_eq!(handles.begin(2, CARD), Ask::Answer(Code::SHARING_VIOLATION));
     assert_eq!(handles.end(2, CARD).code, Code::SHARING_VIOLATION);
     assert_eq!(handles.begin(3, CARD), Ask::Turn, "another process waits");
@@ -82,7 +82,7 @@ fn a_process_never_waits_for_its_own_handles() {
 fn a_reset_is_told_to_users_of_the_card_until_they_reconnect() {
     let mut handles = table(ExclusiveRule::Virtual, &[(1, Share::Shared), (2, Share::Shared), (3, Share::Shared)]);
     use_card(&mut handles, 1, &card(0, 0), 0).unwrap();
-    handles.on_turn(2, &card(0, 0), true, false).unwrap();
+    handles.on_turn(2, &card(0, 0), true, None).unwrap();
     handles.on_reset(2, 1, false);
     assert_eq!(handles.end(2, CARD), End { code: Code::RESET_CARD, was_open: true, is_last: true });
     handles.on_turn_over(2, 1);
@@ -91,7 +91,7 @@ fn a_reset_is_told_to_users_of_the_card_until_they_reconnect() {
     assert_eq!(handles.begin(1, CARD), Ask::Answer(Code::RESET_CARD));
     handles.reconnect(1, Share::Shared, 2, CARD).unwrap();
     assert_eq!(handles.begin(1, CARD), Ask::Turn);
-    assert_eq!(handles.on_turn(1, &card(5, 9), true, false), Ok(()), "unused again, so a further reset is no news");
+    assert_eq!(handles.on_turn(1, &card(5, 9), true, None), Ok(()), "unused again, so a further reset is no news");
 }
 
 #[test]
@@ -99,9 +99,9 @@ fn a_foreign_selection_is_told_like_a_reset() {
     let mut handles = table(ExclusiveRule::Virtual, &[(1, Share::Shared), (2, Share::Shared), (3, Share::Shared)]);
     use_card(&mut handles, 1, &card(0, 0), 4).unwrap();
     assert_eq!(use_card(&mut handles, 2, &card(0, 4), 6), Ok(()), "a handle without an earlier turn");
-    assert_eq!(handles.on_turn(1, &card(0, 6), false, true), Ok(()), "it selects first");
+    assert_eq!(handles.on_turn(1, &card(0, 6), false, Some(true)), Ok(()), "it selects first");
     handles.on_turn_over(1, 7);
-    assert_eq!(handles.on_turn(2, &card(0, 7), true, false), Err(Code::RESET_CARD));
+    assert_eq!(handles.on_turn(2, &card(0, 7), true, None), Err(Code::RESET_CARD));
     assert_eq!(handles.begin(2, CARD), Ask::Answer(Code::RESET_CARD));
     handles.reconnect(2, Share::Shared, 2, CARD).unwrap();
     assert_eq!(handles.begin(2, CARD), Ask::Ready, "in the turn that it has got");
@@ -173,7 +173,7 @@ fn play(history: &[Step], deaf: bool) -> TestCaseResult {
                 handles.on_turn_over(other, 0);
             }
             let card = Card { insertion: name.clone(), resets: if deaf { 0 } else { resets }, selection: 0 };
-            handles.on_turn(id, &card, begins, false)
+            handles.on_turn(id, &card, begins, if begins { None } else { Some(false) })
         };
         let expected = |belief: &Belief| match () {
             () if belief.insertion != insertion => Some(Code::REMOVED_CARD),
@@ -208,7 +208,7 @@ fn play(history: &[Step], deaf: bool) -> TestCaseResult {
                     depths[index] += u32::from(begins);
                     beliefs[index].resets = resets;
                     if !begins {
-                        handles.on_command(id);
+                        handles.on_command(id, false).unwrap();
                         beliefs[index].has_used = true;
                     }
                 }
@@ -260,4 +260,20 @@ fn random_histories_of_handles_agree_with_the_model() {
 #[test]
 fn a_missed_reset_is_found() {
     is_broken(1000, histories(), |history| play(&history, true), "handles miss resets", "a change is reported");
+}
+
+#[test]
+fn a_handle_that_always_selects_first_is_trusted_until_it_does_not() {
+    let mut handles = table(ExclusiveRule::Virtual, &[(1, Share::Shared)]);
+    for selection in [0, 5, 9] {
+        assert_eq!(handles.on_turn(1, &card(0, selection), true, None), Ok(()));
+        assert_eq!([handles.on_command(1, true), handles.on_command(1, false)], [Ok(()); 2]);
+        handles.on_turn_over(1, selection + 1);
+    }
+    assert_eq!(handles.on_turn(1, &card(0, 20), true, None), Ok(()));
+    assert_eq!(handles.on_command(1, false), Err(Code::RESET_CARD), "meant for its own application");
+    handles.on_turn_over(1, 20);
+    handles.reconnect(1, Share::Shared, 2, CARD).unwrap();
+    use_card(&mut handles, 1, &card(0, 20), 20).unwrap();
+    assert_eq!(handles.on_turn(1, &card(0, 30), true, None), Err(Code::RESET_CARD), "at once");
 }
