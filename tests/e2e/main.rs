@@ -86,6 +86,8 @@ mod own_configuration;
 mod ownership;
 /// The Debian package on a clean system: installed, used, upgraded, purged.
 mod packages;
+/// Programs that use PC/SC, unchanged, on the broker's front door.
+mod pcsc_programs;
 /// Permissions of every principal, as a table.
 mod permissions;
 /// A process id that is used again.

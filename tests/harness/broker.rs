@@ -55,6 +55,11 @@ impl Broker {
         self.setup.socket()
     }
 
+    /// The path of the front door's socket, for programs with PC/SC.
+    pub fn door(&self) -> PathBuf {
+        self.setup.door_socket()
+    }
+
     /// The broker's folder, with socket, configuration file and log.
     pub fn folder(&self) -> &Path {
         self.setup.folder.path()

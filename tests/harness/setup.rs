@@ -78,6 +78,14 @@ impl Setup {
         Self::new(Vec::new(), vec![("PCSCLITE_CSOCK_NAME".to_owned(), pcscd.socket().into())])
     }
 
+    /// A broker whose PC/SC service is the one at `socket`.
+    ///
+    /// # Errors
+    /// No temporary folder can be made.
+    pub fn behind(socket: PathBuf) -> anyhow::Result<Self> {
+        Self::new(Vec::new(), vec![("PCSCLITE_CSOCK_NAME".to_owned(), socket.into())])
+    }
+
     fn new(arguments: Vec<String>, environment: Vec<(String, OsString)>) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("broker-").tempdir()?;
         Ok(Self {
@@ -112,6 +120,18 @@ impl Setup {
     pub fn habits(mut self, habits: &Habits) -> Self {
         self.environment.extend(habits.variables().map(|(name, value)| (name.to_owned(), value.into())));
         self
+    }
+
+    /// Opens the front door for PC/SC programs, with these further lines of its section. Comes after the text of the
+    /// configuration file, which it completes.
+    pub fn door(mut self, lines: &str) -> Self {
+        let socket = format!("[pcsclite]\nsocket = \"{}\"\n{lines}\n", self.door_socket().display());
+        self.configuration.push_str(&socket);
+        self
+    }
+
+    pub(super) fn door_socket(&self) -> PathBuf {
+        self.folder.path().join("pcscd.comm")
     }
 
     /// Sets the log level; the default is `debug`.
