@@ -60,7 +60,7 @@ impl Broker {
         Ok((handle, access))
     }
 
-    /// Admits a session.
+    /// Admits a session with its disposition.
     pub(super) fn admit_session(
         &self,
         context: &RequestContext<'_>,

@@ -62,7 +62,7 @@ pub(super) struct Shared {
 }
 
 impl Door {
-    /// Opens the door on `listener`, until `draining` is cancelled. Call it inside a runtime.
+    /// Serves programs on `listener`, until `draining` is cancelled. Call it inside a runtime.
     pub fn open(broker: Broker, listener: DoorListener, settings: Settings, draining: CancellationToken) -> Self {
         let shared = Shared::new(broker, settings, draining);
         Self { task: tokio::spawn(accept(shared, listener)) }

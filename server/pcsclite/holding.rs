@@ -126,21 +126,20 @@ impl Connection {
             selection: marks.selection(),
         };
         let begun = self.shared.desk.handles(|handles| handles.on_turn(handle, &card, need.begins, need.selects));
-        let phase = Phase::Resting { is_told: begun.is_err() };
+        let phase = Phase::Resting { has_news: begun.is_err() };
         self.turns.put(handle, Turn::Held(Box::new(Held::new(session, phase))));
         begun
     }
 
     /// A call of the handle has ended: its turn is kept, or rests.
     pub(super) fn settle_turn(&mut self, handle: u32) {
-        let (keeps, is_told, exclusive) = self
-            .shared
-            .desk
-            .handles(|handles| (handles.keeps_turn(handle), handles.is_told(handle), handles.exclusive_reader(handle)));
+        let (keeps, has_news, exclusive) = self.shared.desk.handles(|handles| {
+            (handles.keeps_turn(handle), handles.has_news(handle), handles.exclusive_reader(handle))
+        });
         let limit = exclusive.and_then(|reader| self.shared.idle_limit(&self.reader(&reader)?.names.display_name));
         let Some(held) = self.turns.held(handle) else { return };
         held.since = Instant::now();
-        held.phase = if keeps && !is_told { Phase::Kept(limit) } else { Phase::Resting { is_told } };
+        held.phase = if keeps && !has_news { Phase::Kept(limit) } else { Phase::Resting { has_news } };
     }
 
     /// A call of the handle gets this code without a turn. A place in the queue is of no use to it any more unless the

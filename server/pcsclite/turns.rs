@@ -49,8 +49,8 @@ pub(super) struct Held {
 pub(super) enum Phase {
     /// The handle is exclusive, or in a transaction. It ends at this time if it is idle until then.
     Kept(Option<Duration>),
-    /// The handle may come back. `is_told`: it was told of a reset or a removal.
-    Resting { is_told: bool },
+    /// The handle may come back. `has_news`: it was told of a reset or a removal.
+    Resting { has_news: bool },
     /// The turn came while the client was away. Has the number of turns that it has missed before.
     Awaited(u32),
 }
@@ -97,7 +97,7 @@ impl Held {
         match self.phase {
             Phase::Kept(limit) => limit.map(|limit| self.since + limit),
             Phase::Awaited(_) => Some(self.since + rest::PICK_UP),
-            Phase::Resting { is_told } => {
+            Phase::Resting { has_news } => {
                 let marks = self.session.marks();
                 let rest = rest::Rest {
                     began: self.session.turn().began,
@@ -105,7 +105,7 @@ impl Held {
                     is_wanted: self.waiters > 0,
                     is_costly: marks.is_raised() || marks.selection() != self.selection,
                     is_pair_open: self.session.is_pair_open(),
-                    is_told,
+                    has_news,
                 };
                 Some(rest.end())
             }

@@ -31,7 +31,7 @@ pub struct Rest {
     /// Whether the next command completes a chain or an answer.
     pub is_pair_open: bool,
     /// Whether the handle was told of a reset or a removal in this turn, and has not reconnected yet.
-    pub is_told: bool,
+    pub has_news: bool,
 }
 
 impl Rest {
@@ -39,7 +39,7 @@ impl Rest {
     pub fn end(&self) -> Instant {
         match () {
             () if self.is_pair_open => self.since + OPEN_PAIR,
-            () if self.is_told => self.since + RECONNECT,
+            () if self.has_news => self.since + RECONNECT,
             () if !self.is_wanted => self.since + ALONE,
             () if self.is_costly => (self.since + GAP).min(self.began + BURST),
             () => self.since,
@@ -55,13 +55,13 @@ mod tests {
     fn a_rest_is_as_long_as_it_is_worth() {
         let began = Instant::now();
         let since = began + Duration::from_millis(10);
-        let rest = Rest { began, since, is_wanted: true, is_costly: false, is_pair_open: false, is_told: false };
+        let rest = Rest { began, since, is_wanted: true, is_costly: false, is_pair_open: false, has_news: false };
         let lasts = |rest: Rest| rest.end().saturating_duration_since(rest.since);
         assert_eq!(lasts(rest), Duration::ZERO, "nothing is lost");
         assert_eq!(lasts(Rest { is_costly: true, ..rest }), GAP);
         assert_eq!(lasts(Rest { is_wanted: false, ..rest }), ALONE);
         assert_eq!(lasts(Rest { is_pair_open: true, ..rest }), OPEN_PAIR);
-        assert_eq!(lasts(Rest { is_told: true, ..rest }), RECONNECT);
+        assert_eq!(lasts(Rest { has_news: true, ..rest }), RECONNECT);
         let late = Rest { is_costly: true, since: began + BURST + GAP, ..rest };
         assert_eq!(lasts(late), Duration::ZERO, "the burst is over");
     }

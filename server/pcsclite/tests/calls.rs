@@ -119,7 +119,7 @@ async fn another_program_does_not_inherit_a_verified_pin() {
 }
 
 #[tokio::test]
-async fn after_a_reset_every_user_of_the_card_is_told_until_it_reconnects() {
+async fn after_a_reset_every_user_of_the_card_gets_the_news() {
     let mut world = world().await;
     let [(mut first, one), (mut second, two)] = pair(&mut world).await;
     let mut third = world.program(3, 4).await;
@@ -138,7 +138,7 @@ async fn after_a_reset_every_user_of_the_card_is_told_until_it_reconnects() {
 }
 
 #[tokio::test]
-async fn a_foreign_selection_is_told_as_a_reset() {
+async fn a_foreign_selection_is_news_like_a_reset() {
     let mut world = world().await;
     let [(mut first, one), (mut second, two)] = pair(&mut world).await;
     first.transmit(one, READ).await.unwrap();

@@ -101,7 +101,7 @@ impl Known {
         *self = Self { always_selects: self.always_selects, ..Self::new(insertion, resets) };
     }
 
-    pub(super) fn is_told(&self) -> bool {
+    pub(super) fn has_news(&self) -> bool {
         self.told.is_some()
     }
 

@@ -316,8 +316,8 @@ impl<U: Clone + Eq + Hash> Handles<U> {
     }
 
     /// Whether the handle has got news of a change, and has not reconnected since.
-    pub fn is_told(&self, id: u32) -> bool {
-        self.handles.get(&id).is_some_and(|handle| handle.known.is_told())
+    pub fn has_news(&self, id: u32) -> bool {
+        self.handles.get(&id).is_some_and(|handle| handle.known.has_news())
     }
 
     /// The reader of an exclusive handle; `None` for another one.

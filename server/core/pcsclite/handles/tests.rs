@@ -79,7 +79,7 @@ fn a_process_never_waits_for_its_own_handles() {
 }
 
 #[test]
-fn a_reset_is_told_to_users_of_the_card_until_they_reconnect() {
+fn a_reset_is_news_to_users_of_the_card_until_they_reconnect() {
     let mut handles = table(ExclusiveRule::Virtual, &[(1, Share::Shared), (2, Share::Shared), (3, Share::Shared)]);
     use_card(&mut handles, 1, &card(0, 0), 0).unwrap();
     handles.on_turn(2, &card(0, 0), true, None).unwrap();
@@ -95,7 +95,7 @@ fn a_reset_is_told_to_users_of_the_card_until_they_reconnect() {
 }
 
 #[test]
-fn a_foreign_selection_is_told_like_a_reset() {
+fn a_foreign_selection_is_news_like_a_reset() {
     let mut handles = table(ExclusiveRule::Virtual, &[(1, Share::Shared), (2, Share::Shared), (3, Share::Shared)]);
     use_card(&mut handles, 1, &card(0, 0), 4).unwrap();
     assert_eq!(use_card(&mut handles, 2, &card(0, 4), 6), Ok(()), "a handle without an earlier turn");
@@ -108,7 +108,7 @@ fn a_foreign_selection_is_told_like_a_reset() {
 }
 
 #[test]
-fn a_removal_is_told_and_a_handle_without_card_takes_the_next_one() {
+fn a_removal_is_news_and_a_handle_without_card_takes_the_next_one() {
     let mut handles = table(ExclusiveRule::Virtual, &[(1, Share::Shared)]);
     handles.connect(2, Connected { insertion: String::new(), ..at(1, Share::Direct) }).unwrap();
     assert_eq!(handles.status(2, ""), Code::SUCCESS);
@@ -150,7 +150,7 @@ struct Belief {
     insertion: u64,
     resets: u64,
     has_used: bool,
-    is_told: bool,
+    has_news: bool,
 }
 
 /// Plays a history. A turn is granted at once if no other handle keeps one; a resting turn is taken away. `deaf`: the
@@ -177,7 +177,7 @@ fn play(history: &[Step], deaf: bool) -> TestCaseResult {
         };
         let expected = |belief: &Belief| match () {
             () if belief.insertion != insertion => Some(Code::REMOVED_CARD),
-            () if belief.is_told || belief.has_used && belief.resets != resets => Some(Code::RESET_CARD),
+            () if belief.has_news || belief.has_used && belief.resets != resets => Some(Code::RESET_CARD),
             () => None,
         };
         match *step {
@@ -218,7 +218,7 @@ fn play(history: &[Step], deaf: bool) -> TestCaseResult {
                 if does_reset && depths[index] > 0 && beliefs[index].insertion == insertion {
                     resets += 1;
                     handles.on_reset(id, if deaf { 0 } else { resets }, false);
-                    beliefs[index].is_told = true;
+                    beliefs[index].has_news = true;
                 }
                 let end = handles.end(id, &name);
                 prop_assert_eq!(end.is_last, depths[index] == 1);

@@ -4,7 +4,7 @@ use super::{ATTRIBUTE_BYTES, Agreed, Message, NAME_BYTES, Request, word};
 use crate::pcsclite::{code::Code, notification};
 
 /// The outcome of a request, for its answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub enum Reply<'a> {
     /// The code and nothing else.
     Code(Code),
@@ -36,7 +36,7 @@ pub enum Reply<'a> {
 impl Message {
     /// Returns the bytes of the answer. They may contain the card's answer.
     pub fn answer(&self, reply: Reply<'_>) -> Vec<u8> {
-        let mut body = self.body.clone();
+        let mut body = self.body.to_vec();
         let code = match reply {
             Reply::Array(array) => return array.to_vec(),
             Reply::Size(elements) => return elements.to_ne_bytes().to_vec(),

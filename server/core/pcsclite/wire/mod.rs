@@ -26,7 +26,7 @@ const HEADER_BYTES: usize = 8;
 pub struct Message {
     /// The request with its fields.
     pub request: Request,
-    body: Vec<u8>,
+    body: ApduBytes,
 }
 
 /// A request of one client.
@@ -193,7 +193,7 @@ pub fn parse(bytes: &[u8]) -> Result<Parsed, Malformed> {
     }
     let Some(payload) = rest.get(..length) else { return Ok(Parsed::Missing(length - rest.len())) };
     let request = request(command, body, payload).ok_or(Malformed::Command(command))?;
-    let message = Message { request, body: body.to_vec() };
+    let message = Message { request, body: body.into() };
     Ok(Parsed::Whole(Box::new(message), HEADER_BYTES + expected + length))
 }
 
