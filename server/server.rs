@@ -116,7 +116,7 @@ impl Server {
     pub async fn start(
         mut config: Config,
         tokens: Result<Tokens, TokensError>,
-        mut bound: Bound,
+        bound: Bound,
         backend: Arc<dyn Backend>,
         epoch: String,
         log: Option<LogControl>,
@@ -132,10 +132,8 @@ impl Server {
         let tcp_address = bound.tcp_address();
         let tcp = tcp_address.map(tracing::field::display);
         let own_token = bound.own_token();
-        let door = bound.take_door();
-        let (incoming, listening) = bound.incoming(&config.listen, draining.clone())?;
+        let (incoming, door, listening) = bound.incoming(&config.listen, draining.clone())?;
 
-        let door = door.map(|door| door.listen(incoming.numbers())).transpose()?;
         let door = door
             .map(|listener| Door::open(broker.clone(), listener, pcsclite::Settings::new(&config), draining.clone()));
 
@@ -226,7 +224,7 @@ impl Server {
                     Ok(Ok(())) | Err(_) => ServerError::TaskEnded("the task that serves"),
                 }),
                 loss = self.listening.lost() => break Some(match loss {
-                    SocketLoss::Taken => ServerError::Taken(self.config.listen.socket.clone()),
+                    SocketLoss::Taken(socket) => ServerError::Taken(socket),
                     SocketLoss::Gone(socket) => ServerError::Gone(socket),
                 }),
                 task = self.tasks.failed() => break Some(ServerError::TaskEnded(task)),

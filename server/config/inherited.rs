@@ -7,8 +7,8 @@ use super::{Config, ConfigError, TcpPort};
 /// The addresses of inherited sockets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InheritedAddresses {
-    /// The path of the Unix socket.
-    pub socket: PathBuf,
+    /// The paths of the Unix sockets.
+    pub sockets: Vec<PathBuf>,
     /// The addresses of the TCP sockets.
     pub tcp: Vec<TcpPort>,
 }
@@ -31,11 +31,12 @@ pub(super) const ADDRESS_KEYS: [(&str, &str); 4] = [
 ];
 
 impl Config {
-    /// Puts the addresses of inherited sockets in place of the configured ones.
+    /// Puts the addresses of inherited sockets in place of the configured ones. The front door for PC/SC programs is
+    /// the socket that `pcsclite.socket` names, and closed if it names none; the first of the others is for clients.
     ///
     /// # Errors
-    /// [`ConfigError::Invalid`] if the file says where to listen, and [`ConfigError::Flags`] if `listen.tcp_plain` does
-    /// not fit an inherited TCP socket.
+    /// [`ConfigError::Invalid`] if the file says where to listen, and [`ConfigError::Flags`] if `listen.tcp_plain` or
+    /// `pcsclite.socket` does not fit the inherited sockets.
     pub fn with_inherited(mut self, addresses: &InheritedAddresses) -> Result<Self, ConfigError> {
         if let Some(source) = &self.source
             && let Some(AddressKey { key, place: (line, column) }) = &source.address
@@ -43,7 +44,12 @@ impl Config {
             let (path, message) = (source.path.clone(), refusal("this line", setting_for(key)));
             return Err(ConfigError::Invalid { path, line: *line, column: *column, key: Some((*key).into()), message });
         }
-        self.listen.socket.clone_from(&addresses.socket);
+        let unfit = |problem| ConfigError::Flags { key: "pcsclite.socket", problem };
+        self.pcsclite.inherit(&addresses.sockets).map_err(unfit)?;
+        let own = addresses.sockets.iter().find(|socket| self.pcsclite.path() != Some(socket));
+        let alone = "is the only Unix socket from the service manager (LISTEN_FDS): clients of the broker need a \
+                     ListenStream= of their own";
+        self.listen.socket.clone_from(own.ok_or_else(|| unfit(alone.into()))?);
         self.listen.tcp = None;
         self.check_flags()?;
         // The first last: it stands for all of them elsewhere.
@@ -73,10 +79,11 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::config::DoorSocket;
 
     fn inherit(text: &str, tcp: &[&str]) -> Result<Config, String> {
         let tcp = tcp.iter().map(|tcp| tcp.parse().unwrap()).collect();
-        let addresses = InheritedAddresses { socket: "/run/x.sock".into(), tcp };
+        let addresses = InheritedAddresses { sockets: vec!["/run/door.comm".into(), "/run/x.sock".into()], tcp };
         let config = Config::parse(Path::new("c.toml"), text).unwrap();
         config.with_inherited(&addresses).map_err(|error| error.to_string())
     }
@@ -87,7 +94,7 @@ mod tests {
             inherit("listen.tokens = '/t'\nlisten.max_connections = 9", &["127.0.0.1:7", "10.0.0.1:7"]).unwrap();
         assert_eq!(
             (config.listen.socket.to_str(), config.listen.tcp.unwrap().to_string()),
-            (Some("/run/x.sock"), "127.0.0.1:7".into())
+            (Some("/run/door.comm"), "127.0.0.1:7".into())
         );
         assert_eq!(inherit("", &[]).unwrap().listen.tcp, None);
     }
@@ -108,6 +115,23 @@ mod tests {
             let refused = inherit(text, &[]).unwrap_err();
             assert!(refused.starts_with(place) && refused.contains(setting), "{text}: {refused}");
         }
+    }
+
+    #[test]
+    fn the_door_is_one_of_the_inherited_sockets_or_closed() {
+        for text in ["", "pcsclite.socket = 'auto'", "pcsclite.socket = 'off'"] {
+            let config = inherit(text, &[]).unwrap();
+            assert_eq!(config.pcsclite.socket, DoorSocket::Off);
+            assert_eq!(config.listen.socket.to_str(), Some("/run/door.comm"));
+        }
+        let open = inherit("pcsclite.socket = '/run/door.comm'", &[]).unwrap();
+        assert_eq!(open.pcsclite.path().and_then(|path| path.to_str()), Some("/run/door.comm"));
+        assert_eq!(open.listen.socket.to_str(), Some("/run/x.sock"));
+        let other = inherit("pcsclite.socket = '/run/other.comm'", &[]).unwrap_err();
+        assert!(other.starts_with("pcsclite.socket: ") && other.contains("ListenStream=/run/other.comm"), "{other}");
+        let addresses = InheritedAddresses { sockets: vec!["/d".into()], tcp: Vec::new() };
+        let alone = Config::parse(Path::new("c.toml"), "pcsclite.socket = '/d'").unwrap().with_inherited(&addresses);
+        assert!(alone.unwrap_err().to_string().starts_with("pcsclite.socket: is the only Unix socket"));
     }
 
     #[test]

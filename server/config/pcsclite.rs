@@ -37,6 +37,27 @@ impl PcscliteConfig {
         };
     }
 
+    /// Chooses the door of a broker with inherited sockets: one of these `sockets` if the configuration names it, and
+    /// none by itself, because the service manager decides where the broker listens.
+    ///
+    /// # Errors
+    /// The configuration names another path: the problem, and the remedy.
+    pub(super) fn inherit(&mut self, sockets: &[PathBuf]) -> Result<(), String> {
+        match &self.socket {
+            DoorSocket::At(path) if !sockets.contains(path) => Err(format!(
+                "{} is not among the sockets from the service manager (LISTEN_FDS): add ListenStream={} to the socket \
+                 unit (systemctl edit cardbrokerd.socket)",
+                path.display(),
+                path.display()
+            )),
+            DoorSocket::At(_) => Ok(()),
+            DoorSocket::Auto | DoorSocket::Off => {
+                self.socket = DoorSocket::Off;
+                Ok(())
+            }
+        }
+    }
+
     /// The path of the socket; `None` without one.
     pub fn path(&self) -> Option<&PathBuf> {
         match &self.socket {

@@ -95,7 +95,7 @@ impl Incoming {
     }
 
     /// The numbers of connections, for the other sockets of the broker.
-    pub fn numbers(&self) -> ConnectionNumbers {
+    pub(super) fn numbers(&self) -> ConnectionNumbers {
         self.numbers.clone()
     }
 
@@ -115,7 +115,7 @@ impl Stream for Incoming {
 
 /// The numbers of connections, counted from 1. Clones count together.
 #[derive(Debug, Clone, Default)]
-pub struct ConnectionNumbers(Arc<AtomicU64>);
+pub(super) struct ConnectionNumbers(Arc<AtomicU64>);
 
 impl ConnectionNumbers {
     /// The number of a new connection.

@@ -85,10 +85,10 @@ impl Inherited {
         Ok(Some(Self { sockets, ports }))
     }
 
-    /// The addresses of the first Unix socket and of all TCP sockets.
+    /// The paths of all Unix sockets, and the addresses of all TCP sockets.
     pub fn addresses(&self) -> InheritedAddresses {
-        let socket = self.sockets.first().map(|socket| socket.place.path.clone()).unwrap_or_default();
-        InheritedAddresses { socket, tcp: self.ports.iter().map(|(_, address)| *address).collect() }
+        let sockets = self.sockets.iter().map(|socket| socket.place.path.clone()).collect();
+        InheritedAddresses { sockets, tcp: self.ports.iter().map(|(_, address)| *address).collect() }
     }
 }
 

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The Unix socket always exists; the TCP port only if the configuration sets one. Sockets that a service manager has
-//! opened take the place of both, and belong to it.
+//! opened take the place of both, and belong to it. The front door for PC/SC programs has a further Unix socket.
 
 #[cfg(unix)]
 mod auto_port;
@@ -25,6 +25,8 @@ mod folder_watch;
 mod incoming;
 #[cfg(unix)]
 mod inherited;
+#[cfg(unix)]
+mod local;
 #[cfg(unix)]
 mod lock_file;
 mod occupancy;
@@ -60,18 +62,18 @@ pub(crate) use self::error::gone;
 use self::{
     auto_port::PublishedFile,
     incoming::Listener,
-    inherited::{InheritedPlace, InheritedSocket},
-    path_watch::{Kept, PathGuard},
-    socket_watch::KeptSocket,
+    inherited::InheritedSocket,
+    local::{LocalSocket, SocketGuard},
+    path_watch::PathGuard,
     tcp::BoundPort,
 };
 pub use self::{
     checks::{CheckRoom, ConnectionChecks},
     connection::Connection,
     default_socket::system_broker,
-    door::{BoundDoor, DoorListener},
+    door::DoorListener,
     error::BindError,
-    incoming::{ConnectionNumbers, Incoming},
+    incoming::Incoming,
     inherited::Inherited,
     occupancy::ConnectionCount,
     os::BoundSocket,
@@ -108,16 +110,10 @@ pub fn http2_server(config: &ListenConfig) -> Server {
 /// The sockets that clients can connect to. No connection is accepted yet.
 #[derive(Debug)]
 pub struct Bound {
-    sockets: Sockets,
+    /// The sockets for clients: an own one, or all inherited ones but the door's.
+    sockets: Vec<LocalSocket>,
     ports: Vec<BoundPort>,
-    door: Option<BoundDoor>,
-}
-
-/// The Unix sockets of a broker: one of its own, or those that it was started with.
-#[derive(Debug)]
-enum Sockets {
-    Own(Box<BoundSocket>),
-    Inherited(Vec<InheritedSocket>),
+    door: Option<LocalSocket>,
 }
 
 /// What clients find the broker by, while it exists: the endpoint file and the exclusive right to the socket. Dropping
@@ -128,18 +124,11 @@ pub struct ListenGuard {
     sockets: Vec<SocketGuard>,
 }
 
-/// The watch of a socket's path.
-#[derive(Debug)]
-enum SocketGuard {
-    Own(PathGuard<KeptSocket>),
-    Inherited(PathGuard<InheritedPlace>, PathBuf),
-}
-
 /// Why new clients do not reach this broker any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SocketLoss {
-    /// Another broker has the path of the socket, and its lock.
-    Taken,
+    /// Another broker has the path of this socket, and its lock.
+    Taken(PathBuf),
     /// This inherited socket was removed or replaced, and only its owner may make it again.
     Gone(PathBuf),
 }
@@ -159,21 +148,6 @@ impl ListenGuard {
     }
 }
 
-impl SocketGuard {
-    async fn lost(&self) -> SocketLoss {
-        match self {
-            Self::Own(guard) => {
-                guard.taken().await;
-                SocketLoss::Taken
-            }
-            Self::Inherited(guard, path) => {
-                guard.taken().await;
-                SocketLoss::Gone(path.clone())
-            }
-        }
-    }
-}
-
 impl Bound {
     /// Takes the place of the endpoint file if there is to be one, then the socket and the port of `config`: the locks
     /// decide which process is the broker. The first time with a port, makes the certificate for TLS.
@@ -186,21 +160,8 @@ impl Bound {
         let endpoint = (config.tcp == Some(TcpPort::Auto)).then(auto_port::prepare).transpose()?;
         let socket = BoundSocket::bind(config)?;
         let port = config.tcp.map(|port| BoundPort::bind(port, endpoint, config)).transpose()?;
-        Ok(Self { sockets: Sockets::Own(Box::new(socket)), ports: port.into_iter().collect(), door: None })
-    }
-
-    /// Takes the socket of the front door for PC/SC programs, too, if there is to be one.
-    ///
-    /// # Errors
-    /// [`BindError`], for the reasons of [`BoundSocket::bind`].
-    pub fn with_door(self, config: &ListenConfig, socket: Option<&Path>) -> Result<Self, BindError> {
-        let door = socket.map(|socket| BoundDoor::bind(config, socket)).transpose()?;
-        Ok(Self { door, ..self })
-    }
-
-    /// Returns the socket of the front door, once.
-    pub fn take_door(&mut self) -> Option<BoundDoor> {
-        self.door.take()
+        let sockets = vec![LocalSocket::Own(Box::new(socket))];
+        Ok(Self { sockets, ports: port.into_iter().collect(), door: None })
     }
 
     /// Takes the sockets that the process was started with. The rest of `config` holds for them as for own ones; the
@@ -210,9 +171,28 @@ impl Bound {
     /// [`BindError`], if another broker has one of the paths, clients would not trust a default one, or a TCP socket
     /// has no certificate.
     pub fn inherit(inherited: Inherited, config: &ListenConfig) -> Result<Self, BindError> {
-        let sockets = inherited.sockets.into_iter().map(InheritedSocket::take).collect::<Result<_, _>>()?;
+        let take = |socket: InheritedSocket| socket.take().map(LocalSocket::Inherited);
+        let sockets = inherited.sockets.into_iter().map(take).collect::<Result<_, _>>()?;
         let ports = inherited.ports.into_iter().map(|(listener, _)| BoundPort::inherit(listener, config));
-        Ok(Self { sockets: Sockets::Inherited(sockets), ports: ports.collect::<Result<_, _>>()?, door: None })
+        Ok(Self { sockets, ports: ports.collect::<Result<_, _>>()?, door: None })
+    }
+
+    /// Adds the front door for PC/SC programs at `path`, if there is to be one: the inherited socket with this path, or
+    /// else an own socket with mode and group of the socket of `config`.
+    ///
+    /// # Errors
+    /// [`BindError`], for the reasons of [`BoundSocket::bind`].
+    pub fn with_door(mut self, config: &ListenConfig, path: Option<&Path>) -> Result<Self, BindError> {
+        let Some(path) = path else { return Ok(self) };
+        let is_door = |socket: &LocalSocket| matches!(socket, LocalSocket::Inherited(_)) && socket.path() == path;
+        self.door = Some(match self.sockets.iter().position(is_door) {
+            Some(index) => self.sockets.remove(index),
+            None => {
+                let own = ListenConfig { socket: path.into(), ..config.clone() };
+                LocalSocket::Own(Box::new(BoundSocket::bind(&own)?))
+            }
+        });
+        Ok(self)
     }
 
     /// The address of the TCP port, the first one if there are several, with the number that the system chose for
@@ -226,34 +206,31 @@ impl Bound {
         Some(self.ports.first()?.auto.as_ref()?.token.clone())
     }
 
-    /// Starts to accept clients, until `shutdown`: then the listeners close at once. Keep the guard until the readers
-    /// are free, so that no other broker starts before. Call it inside a runtime.
+    /// Starts to accept clients, until `shutdown`: then the listeners close at once. The door's listener is left to the
+    /// caller. Keep the guard until the readers are free, so that no other broker starts before. Call it inside a
+    /// runtime.
     ///
     /// # Errors
     /// The runtime cannot take a listener.
-    pub fn incoming(self, config: &ListenConfig, shutdown: CancellationToken) -> io::Result<(Incoming, ListenGuard)> {
-        let sockets = match self.sockets {
-            Sockets::Own(socket) => {
-                let (listener, guard) = socket.listen()?;
-                vec![(listener, SocketGuard::Own(guard))]
-            }
-            Sockets::Inherited(sockets) => {
-                let listened = sockets.into_iter().map(|socket| {
-                    let path = socket.place.path().to_owned();
-                    let (listener, guard) = socket_watch::start_inherited(socket.listener, socket.place)?;
-                    Ok((listener, SocketGuard::Inherited(guard, path)))
-                });
-                listened.collect::<io::Result<Vec<_>>>()?
-            }
-        };
-        let (listeners, guards): (Vec<_>, Vec<_>) = sockets.into_iter().unzip();
+    pub fn incoming(
+        self,
+        config: &ListenConfig,
+        shutdown: CancellationToken,
+    ) -> io::Result<(Incoming, Option<DoorListener>, ListenGuard)> {
+        let listened = self.sockets.into_iter().map(LocalSocket::listen).collect::<io::Result<Vec<_>>>()?;
+        let (listeners, mut sockets): (Vec<_>, Vec<_>) = listened.into_iter().unzip();
+        let door = self.door.map(LocalSocket::listen).transpose()?;
         let mut ports = self.ports;
         let auto = ports.first_mut().and_then(|port| port.auto.take());
         let endpoint_file = auto.map(|auto| PathGuard::start(auto.file, future::pending()));
-        let guard = ListenGuard { _endpoint_file: endpoint_file, sockets: guards };
         let ports = ports.into_iter().map(BoundPort::listen).collect::<io::Result<Vec<_>>>()?;
         let listeners = listeners.into_iter().map(Listener::Local).chain(ports.into_iter().map(Listener::Tcp));
-        Ok((Incoming::start(listeners, config, shutdown), guard))
+        let incoming = Incoming::start(listeners, config, shutdown);
+        let door = door.map(|(listener, guard)| {
+            sockets.push(guard);
+            DoorListener { listener, numbers: incoming.numbers() }
+        });
+        Ok((incoming, door, ListenGuard { _endpoint_file: endpoint_file, sockets }))
     }
 }
 

@@ -69,6 +69,11 @@ impl BoundSocket {
         Ok(Self { listener, place: SocketPlace { config: config.clone(), identity, lock } })
     }
 
+    /// The path of the socket.
+    pub(super) fn path(&self) -> &Path {
+        self.place.socket()
+    }
+
     /// Registers the socket with the runtime, and watches its path from now on. Must be called inside a runtime.
     pub(super) fn listen(self) -> io::Result<(Listener, PathGuard<KeptSocket>)> {
         Ok(socket_watch::start(tokio::net::UnixListener::from_std(self.listener)?, self.place))

@@ -131,6 +131,13 @@ impl Flags {
     /// # Errors
     /// The same as of [`Config::load`].
     pub fn settings(&self) -> Result<Config, ConfigError> {
+        let mut config = self.given()?;
+        config.pcsclite.resolve(&config.listen);
+        Ok(config)
+    }
+
+    /// The settings of the file, with those of the flags in their place.
+    fn given(&self) -> Result<Config, ConfigError> {
         let file = self.config.as_deref();
         // An administrator may ask about the broker of another user.
         let mut config = match &self.command {
@@ -147,7 +154,6 @@ impl Flags {
         override_with(&mut config.log.format, &self.log_format);
         override_with(&mut config.shutdown.grace, &self.grace);
         config.check_flags()?;
-        config.pcsclite.resolve(&config.listen);
         Ok(config)
     }
 
@@ -161,7 +167,7 @@ impl Flags {
         if let Some((flag, key, _)) = given.into_iter().find(|(_, _, is_given)| *is_given) {
             return Err(ConfigError::Flags { key: flag, problem: refusal("this flag", setting_for(key)) });
         }
-        self.settings()?.with_inherited(inherited)
+        self.given()?.with_inherited(inherited)
     }
 
     /// Returns the tokens file of the flags, or else of the configuration.

@@ -1,6 +1,8 @@
 //! Programs that use PC/SC, unchanged, on the broker's front door: with the library and the programs of the system.
 
 use std::{
+    fs,
+    os::unix::fs::MetadataExt,
     path::PathBuf,
     process::Command,
     time::{Duration, Instant},
@@ -296,6 +298,26 @@ _, answer = SCardTransmit(card, protocol, toBytes(sys.argv[2]))
 print('%02X%02X' % tuple(answer[-2:]))
 sys.stdin.read()
 ";
+
+#[test]
+fn a_door_of_a_service_manager_is_served_and_left_as_it_is() -> anyhow::Result<()> {
+    tell(async {
+        let mut broker = Setup::simulated(1)?.door("").inherit_with_door()?.start()?;
+        let before = fs::symlink_metadata(broker.door())?;
+        wait_for(&broker, "readers/simulated-reader-00", ReaderState::Ready).await?;
+        let sent = send(broker.door(), SIMULATED, &[COUNT])?;
+        assert!(sent[0].ends_with("9000"), "{sent:?}");
+        assert!(broker.stop()?.success(), "{}", broker.log());
+        let after = fs::symlink_metadata(broker.door())?;
+        assert_eq!((before.ino(), before.mode()), (after.ino(), after.mode()), "neither removed nor chmodded");
+        broker.start_again()?;
+        wait_for(&broker, "readers/simulated-reader-00", ReaderState::Ready).await?;
+        assert!(send(broker.door(), SIMULATED, &[COUNT])?[0].ends_with("9000"));
+        fs::remove_file(broker.door())?;
+        assert_eq!(broker.wait()?.code(), Some(5), "{}", broker.log());
+        Ok(())
+    })
+}
 
 #[test]
 fn the_door_is_named_and_a_broker_refuses_its_own() -> anyhow::Result<()> {

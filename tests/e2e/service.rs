@@ -123,10 +123,16 @@ fn addresses_beside_inherited_sockets_are_refused_with_the_line() -> anyhow::Res
         fs::remove_file(&socket)?;
         assert!(refused.code == Some(3) && refused.err.contains("remove this flag"), "{refused:?}");
     }
+    // The door for PC/SC programs is a socket of the service manager, too, or closed.
+    fs::write(&config, format!("pcsclite.socket = \"{}\"\n", folder.path().join("door").display()))?;
+    let refused = activated(UnixListener::bind(&socket)?, &["--config", file, "--check-config"])?;
+    fs::remove_file(&socket)?;
+    assert!(refused.code == Some(3) && refused.err.contains("add ListenStream="), "{refused:?}");
     // Where the settings of the port, its tokens and limits stay, the effective addresses are those of the sockets.
     fs::write(&config, "[listen]\ntokens = \"/t\"\ntcp_plain = true\nmax_connections = 9\n")?;
     let shown = activated(UnixListener::bind(&socket)?, &["--config", file, "--check-config"])?;
     assert!(shown.code == Some(0) && shown.out.contains(&format!("socket = \"{}\"", socket.display())), "{shown:?}");
+    assert!(shown.out.contains("[pcsclite]\nsocket = \"off\""), "{shown:?}");
     Ok(())
 }
 

@@ -47,7 +47,8 @@ pub struct Setup {
 /// Sockets as a service manager makes them. They stay open when the daemon ends.
 struct Inherited {
     socket: UnixListener,
-    port: Option<TcpListener>,
+    /// A TCP socket, or the socket of the front door.
+    second: Option<OwnedFd>,
 }
 
 /// Gives the program its standard input, and with two sockets its standard output, as sockets of a service manager.
@@ -173,8 +174,21 @@ impl Setup {
     /// The socket cannot be made.
     pub fn inherit(mut self) -> anyhow::Result<Self> {
         let socket = UnixListener::bind(self.socket())?;
-        self.inherited = Some(Inherited { socket, port: None });
+        self.inherited = Some(Inherited { socket, second: None });
         Ok(self)
+    }
+
+    /// Like [`Setup::inherit`], with a socket at the front door's path beside it, which the configuration must name.
+    ///
+    /// # Errors
+    /// A socket cannot be made.
+    pub fn inherit_with_door(self) -> anyhow::Result<Self> {
+        let mut setup = self.inherit()?;
+        let door = UnixListener::bind(setup.door_socket())?;
+        if let Some(inherited) = &mut setup.inherited {
+            inherited.second = Some(door.into());
+        }
+        Ok(setup)
     }
 
     /// Like [`Setup::inherit`], with a TCP socket beside it and a token for each of `names`.
@@ -184,7 +198,7 @@ impl Setup {
     pub fn inherit_with_tcp(self, names: &[&str]) -> anyhow::Result<Self> {
         let mut setup = self.tokens(names)?.inherit()?;
         if let Some(inherited) = &mut setup.inherited {
-            inherited.port = Some(TcpListener::bind("127.0.0.1:0")?);
+            inherited.second = Some(TcpListener::bind("127.0.0.1:0")?.into());
         }
         Ok(setup)
     }
@@ -273,12 +287,11 @@ impl Setup {
         line.extend(self.arguments.iter().map(Into::into));
         let (stdin, stdout) = match &self.inherited {
             None => (Stdio::null(), Stdio::null()),
-            Some(Inherited { socket, port }) => {
-                let count = if port.is_some() { "2" } else { "1" };
+            Some(Inherited { socket, second }) => {
+                let count = if second.is_some() { "2" } else { "1" };
                 line.splice(..0, ["sh", "-c", ACTIVATE, "sh", count].map(Into::into));
-                let port = port.as_ref().map(TcpListener::try_clone).transpose()?;
-                let port = port.map_or_else(Stdio::null, |port| OwnedFd::from(port).into());
-                (OwnedFd::from(socket.try_clone()?).into(), port)
+                let second = second.as_ref().map(OwnedFd::try_clone).transpose()?;
+                (OwnedFd::from(socket.try_clone()?).into(), second.map_or_else(Stdio::null, Stdio::from))
             }
         };
         let mut command = Command::new(&line[0]);

@@ -30,7 +30,8 @@ async fn soon<T>(future: impl Future<Output = T>) -> T {
 }
 
 fn start(config: &ListenConfig, shutdown: &CancellationToken) -> (Incoming, ListenGuard) {
-    Bound::bind(config).unwrap().incoming(config, shutdown.clone()).unwrap()
+    let (incoming, _, guard) = Bound::bind(config).unwrap().incoming(config, shutdown.clone()).unwrap();
+    (incoming, guard)
 }
 
 fn source(connection: &Connection) -> Source {
@@ -52,7 +53,7 @@ async fn both_listeners_share_slots_and_numbers() {
     config.tcp = Some("127.0.0.1:0".parse().unwrap());
     let bound = Bound::bind(&config).unwrap();
     let address = bound.tcp_address().unwrap();
-    let (mut incoming, _guard) = bound.incoming(&config, CancellationToken::new()).unwrap();
+    let (mut incoming, _, _guard) = bound.incoming(&config, CancellationToken::new()).unwrap();
     let client = TcpStream::connect(address).await.unwrap();
     let Ok(first) = soon(incoming.next()).await.unwrap();
     let Source::Tcp { connection: 1, client: seen, server } = source(&first) else { panic!("{:?}", source(&first)) };
