@@ -14,7 +14,7 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
     sync::{Arc, Mutex},
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use cardbroker_client::{Delivery, Endpoint, ErrorReason};
@@ -287,7 +287,8 @@ impl CardBrokerService for Service {
 
     /// Reports one waiting request, then a heartbeat, then that none waits; then fails.
     async fn watch_turn(&self, request: Request<WatchTurnRequest>) -> Result<Response<Self::WatchTurnStream>, Status> {
-        let begin_time = sample::ago(100);
+        // Of today, without a date: a line on a terminal with one has no room for the rest.
+        let begin_time = Some(SystemTime::now().into());
         let holder = Some(TurnHolder { is_own: false, is_session: true, begin_time });
         let reader = request.into_inner().reader;
         let turn = WaitingTurn { reader, turns_ahead_count: 2, holder, ..WaitingTurn::default() };
