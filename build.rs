@@ -16,7 +16,8 @@ const REDACTED: [&str; 9] = [
 ];
 
 /// The files with the services. What they import belongs to the contract, too.
-const SERVICES: [&str; 2] = ["cardbroker/v1/service.proto", "cardbroker/diagnostics/v1/service.proto"];
+const SERVICES: [&str; 3] =
+    ["cardbroker/v1/service.proto", "cardbroker/diagnostics/v1/service.proto", "cardbroker/pcsc/v1/service.proto"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto/cardbroker");

@@ -1,6 +1,6 @@
-//! The contract of Cardbroker: messages and service stubs generated from `cardbroker/v1/*.proto` and
-//! `cardbroker/diagnostics/v1/*.proto`, and the definitions that both sides share besides it (names of reasons, codes
-//! and limits, the type for APDU bytes).
+//! The contract of Cardbroker: messages and service stubs generated from `cardbroker/v1/*.proto`,
+//! `cardbroker/diagnostics/v1/*.proto` and `cardbroker/pcsc/v1/*.proto`, and the definitions that both sides share
+//! besides it (names of reasons, codes and limits, the type for APDU bytes).
 
 /// The type that holds APDU bytes, from a crate without gRPC.
 pub use cardbroker_apdu_bytes as bytes;
@@ -33,6 +33,21 @@ pub mod diagnostics {
             reason = "generated: the contract's comments are on every message, helper functions have none"
         )]
         tonic::include_proto!("cardbroker.diagnostics.v1");
+    }
+}
+
+/// The service for programs that use PC/SC.
+pub mod pcsc {
+    /// Version 1 of the service: `cardbroker.pcsc.v1`.
+    pub mod v1 {
+        #![allow(
+            missing_docs,
+            unreachable_pub,
+            clippy::all,
+            clippy::allow_attributes_without_reason,
+            reason = "generated: the contract's comments are on every message, helper functions have none"
+        )]
+        tonic::include_proto!("cardbroker.pcsc.v1");
     }
 }
 

@@ -26,7 +26,7 @@ use crate::{
         tokens::{Tokens, TokensError},
     },
     config::{Config, ConfigError, ConfigInForce},
-    grpc::{AuthenticationLayer, Diagnostics, Edge, IntakeLayer, OpenHealth, RunFacts},
+    grpc::{AuthenticationLayer, Diagnostics, Doors, Edge, IntakeLayer, OpenHealth, RunFacts},
     listen::{Bound, ConnectionCount, ListenGuard, SocketLoss, gone, http2_server, system_broker},
     pcsclite::{self, Door},
     policy::audit::{AuditCounts, AuditTrail},
@@ -135,9 +135,12 @@ impl Server {
         let (incoming, door, listening) = bound.incoming(&config.listen, draining.clone())?;
 
         let door = door
-            .map(|listener| Door::open(broker.clone(), listener, pcsclite::Settings::new(&config), draining.clone()));
+            .map(|listeners| Door::open(broker.clone(), listeners, pcsclite::Settings::new(&config), draining.clone()));
+        let (door, private_doors) = door.unzip();
 
-        let edge = Edge::new(broker.clone(), config.watch.heartbeat_interval, draining.clone());
+        let heartbeat_interval = config.watch.heartbeat_interval;
+        let doors = Doors::new(broker.clone(), private_doors, heartbeat_interval, draining.clone());
+        let edge = Edge::new(broker.clone(), heartbeat_interval, draining.clone());
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_serving::<CardBrokerServiceServer<Edge>>().await;
         let reflection = || {
@@ -158,7 +161,7 @@ impl Server {
             is_simulated: config.readers.is_simulated(),
             log,
         };
-        let diagnostics = Diagnostics::new(broker.clone(), facts, config.watch.heartbeat_interval, draining.clone());
+        let diagnostics = Diagnostics::new(broker.clone(), facts, heartbeat_interval, draining.clone());
 
         let (tokens, authentic) = watch::channel(tokens);
         let credentials = Credentials::new(authentic, own_token);
@@ -167,6 +170,7 @@ impl Server {
             .layer(IntakeLayer::new(Arc::new(broker.clone())))
             .add_service(edge.into_service())
             .add_service(diagnostics.into_service())
+            .add_service(doors.into_service())
             .add_service(health_service)
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?);

@@ -5,6 +5,8 @@ use std::{path::PathBuf, time::Duration};
 use cardbroker_client::Endpoint;
 use clap::{Parser, Subcommand};
 
+#[cfg(target_os = "linux")]
+use crate::exec::ExecArguments;
 use crate::{
     card::CardArguments,
     daemon::{PolicyArguments, TokenArguments},
@@ -61,6 +63,8 @@ pub(crate) enum Command {
     Reset(ResetArguments),
     Transmit(Box<TransmitArguments>),
     Session(Box<SessionArguments>),
+    #[cfg(target_os = "linux")]
+    Exec(ExecArguments),
     Status(StatusArguments),
     Top(TopArguments),
     Trace(TraceArguments),
@@ -97,6 +101,7 @@ Examples:
   cardbroker transmit yubikey - < commands-with-pin.txt
   cardbroker session yubikey
   cardbroker session yubikey --wait-for-card < commands-with-pin.txt
+  cardbroker exec -- opensc-tool --list-readers
   cardbroker status yubikey --watch
   cardbroker top
   cardbroker trace --reader yubikey --last 50

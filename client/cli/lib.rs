@@ -12,6 +12,8 @@ mod completion;
 mod daemon;
 mod doctor;
 mod end;
+#[cfg(target_os = "linux")]
+mod exec;
 mod failure;
 mod hint;
 mod json;
@@ -105,6 +107,13 @@ fn execute(arguments: Arguments, screen: &mut Screen<'_>) -> Result<ExitCode, Fa
         Command::Policy(arguments) => return arguments.run(json),
         Command::Token(arguments) => return arguments.run(json),
         Command::Trace(TraceArguments { action: Some(Action::Show(arguments)), .. }) => trace::show(&arguments, screen),
+        #[cfg(target_os = "linux")]
+        Command::Exec(arguments) => {
+            let mut options = ConnectOptions { connect_timeout, ..ConnectOptions::from_environment() };
+            options.token_file = token_file.or(options.token_file);
+            let endpoint = endpoint.map_err(Error::from)?;
+            return runtime.block_on(exec::run(endpoint, options, arguments, screen));
+        }
         Command::Broker => until_signal(&runtime, broker::run(&connect()?, json, screen)),
         Command::Readers => until_signal(&runtime, readers::run(&connect()?, json, screen)),
         Command::Card(arguments) => until_signal(&runtime, card::run(&connect()?, arguments, json, screen)),

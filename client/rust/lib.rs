@@ -9,6 +9,7 @@ mod broker;
 mod command;
 mod connect;
 pub mod diagnostics;
+mod door;
 mod endpoint;
 mod error;
 mod failure;
@@ -42,9 +43,12 @@ pub use cardbroker_proto::v1::{
     CardProtocol, CardRequirement, CardReset, Delivery, Disposition, ErrorReason, FieldViolation, PinEncoding,
     PinPadOperation, Reader, ReaderState, RevocationCause, StatusWordSource, StopRule,
 };
-pub use cardbroker_proto::{GROUP_METADATA, GROUP_VARIABLE, MAX_COMMANDS, TOKEN_FILE_VARIABLE, bytes::ApduBytes};
+pub use cardbroker_proto::{
+    ENDPOINT_VARIABLE, GROUP_METADATA, GROUP_VARIABLE, MAX_COMMANDS, TOKEN_FILE_VARIABLE, bytes::ApduBytes,
+};
 pub use command::{Command, MAX_APDU_BYTES, MAX_RAW_BYTES, MIN_APDU_BYTES};
 pub use connect::{Client, ConnectOptions};
+pub use door::Door;
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::{Error, Tried};
 pub use failure::Failure;

@@ -12,7 +12,10 @@ use cardbroker_core::{
 
 use super::{Broker, RequestContext};
 use crate::{
-    policy::access::{Access, Records},
+    policy::{
+        access::{Access, Records},
+        audit::SessionRecord,
+    },
     reader::{ReaderHandle, session::SessionRequest},
     registry::ReaderView,
 };
@@ -69,6 +72,15 @@ impl Broker {
         // Both other dispositions reset the card, which needs no permission.
         let leaves = (request.disposition == Disposition::Leave).then_some(Operation::Leave);
         self.admit(context, Operation::Session, &request.turn, leaves)
+    }
+
+    /// Records in the audit trail that a PC/SC program has connected a handle to a reader that it may see.
+    pub fn record_handle(&self, context: &RequestContext<'_>) {
+        let group = context.group.number().map(|_| context.group.id());
+        let origin = Arc::new(Origin { caller: context.caller.clone(), group, traceparent: None });
+        if let Ok((_, _, access)) = self.approach(context.reader, origin, Operation::See, Vec::new()) {
+            access.audit(SessionRecord::HandleConnected);
+        }
     }
 
     /// Returns the reader, if the caller may see it and policy allows what the request needs.

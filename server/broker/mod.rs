@@ -93,6 +93,11 @@ pub struct RequestContext<'a> {
 }
 
 impl Broker {
+    /// The number of resets and changes so far of the card in the reader of this name; 0 without a reader.
+    pub fn card_resets(&self, reader: &str) -> u64 {
+        self.readers.routes.borrow().get(reader).map_or(0, |handle| handle.marks().resets())
+    }
+
     /// Starts the broker on `backend` and waits for the first poll of its readers. `epoch` must be unique to this run.
     /// Denials are recorded in `trail`.
     ///

@@ -118,7 +118,7 @@ mod tests {
         broker::{Broker, RequestContext, diagnosis::origin_of},
         caller::group::GroupMark,
         config::Config,
-        policy::audit::AuditTrail,
+        policy::audit::{AuditTrail, SessionRecords},
         reader::session::{DEFAULT_IDLE, Opening, OpeningEvent, SessionRequest},
     };
     use cardbroker_core::{
@@ -137,7 +137,12 @@ mod tests {
             wait_timeout: DEFAULT_WAIT,
             card: CardRequirement::Awaited,
         };
-        let request = SessionRequest { turn, idle_timeout: DEFAULT_IDLE, disposition: Disposition::Reset };
+        let request = SessionRequest {
+            turn,
+            idle_timeout: DEFAULT_IDLE,
+            disposition: Disposition::Reset,
+            records: SessionRecords::Each,
+        };
         broker
             .open_session(
                 RequestContext { caller, group: GroupMark::alone(), reader: READER, traceparent: None },

@@ -9,7 +9,7 @@ use cardbroker_core::{
 };
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::value as v;
+use super::{Isolation, value as v};
 
 const RELEASE_AFTER: Duration = Duration::from_secs(5);
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(120);
@@ -33,6 +33,8 @@ pub struct ReaderSettings {
     pub pin_guard: bool,
     /// Whether only a command with `allow_last_try` may use the last try of a PIN.
     pub guard_last_try: bool,
+    /// The isolation groups of programs that use PC/SC; `None` for that of the section `[pcsclite]`.
+    pub pcsclite_isolation: Option<Isolation>,
 }
 
 impl Default for ReaderSettings {
@@ -46,6 +48,7 @@ impl Default for ReaderSettings {
             isolation_reset: ResetKind::Warm,
             pin_guard: true,
             guard_last_try: false,
+            pcsclite_isolation: None,
         }
     }
 }
@@ -82,6 +85,8 @@ pub(super) struct ReaderRule {
     pin_guard: bool,
     #[serde(default)]
     guard_last_try: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pcsclite_isolation: Option<Isolation>,
 }
 
 impl ReaderRule {
@@ -95,6 +100,7 @@ impl ReaderRule {
             isolation_reset: self.isolation_reset,
             pin_guard: self.pin_guard,
             guard_last_try: self.guard_last_try,
+            pcsclite_isolation: self.pcsclite_isolation,
         }
     }
 }

@@ -5,6 +5,7 @@ mod authentication;
 mod convert;
 mod deadline;
 mod diagnostics;
+mod doors;
 mod get_broker;
 mod health;
 mod heartbeat;
@@ -50,6 +51,7 @@ use tracing::Instrument;
 pub use self::{
     authentication::{Authentication, AuthenticationLayer},
     diagnostics::{Diagnostics, DiagnosticsEdge, RunFacts},
+    doors::{Doors, DoorsEdge},
     health::OpenHealth,
     intake::{Intake, IntakeLayer},
 };
@@ -117,19 +119,26 @@ impl Edge {
 
     /// Returns the isolation group of a call; its connection keeps the group alive.
     fn group(&self, origin: &Origin, key: Option<&MetadataValue<Ascii>>) -> Result<GroupMark, Failure> {
-        let key = key.map(|key| {
-            let is_visible = |text: &&str| text.bytes().all(|byte| byte.is_ascii_graphic());
-            let text = key.to_str().ok().filter(|text| (1..=MAX_KEY_CHARACTERS).contains(&text.len()));
-            let text = text.filter(is_visible);
-            text.ok_or_else(|| Failure::invalid(GROUP_METADATA, "a group's key has 1 to 128 visible ASCII characters"))
-        });
-        let Some(key) = GroupKey::new(&origin.caller, key.transpose()?) else { return Ok(GroupMark::alone()) };
-        origin
-            .peer
-            .memberships
-            .join(self.broker.groups(), key)
-            .map_err(|full| Failure::invalid(GROUP_METADATA, full.to_string()))
+        let Some(key) = group_key(&origin.caller, key)? else { return Ok(GroupMark::alone()) };
+        join(&self.broker, origin, key)
     }
+}
+
+/// The key of the isolation group of a call with this metadata; `None` if the call is a group by itself.
+fn group_key(caller: &Caller, key: Option<&MetadataValue<Ascii>>) -> Result<Option<GroupKey>, Failure> {
+    let key = key.map(|key| {
+        let is_visible = |text: &&str| text.bytes().all(|byte| byte.is_ascii_graphic());
+        let text = key.to_str().ok().filter(|text| (1..=MAX_KEY_CHARACTERS).contains(&text.len()));
+        let text = text.filter(is_visible);
+        text.ok_or_else(|| Failure::invalid(GROUP_METADATA, "a group's key has 1 to 128 visible ASCII characters"))
+    });
+    Ok(GroupKey::new(caller, key.transpose()?))
+}
+
+/// Joins the connection of a request to the group of `key`.
+fn join(broker: &Broker, origin: &Origin, key: GroupKey) -> Result<GroupMark, Failure> {
+    let joined = origin.peer.memberships.join(broker.groups(), key);
+    joined.map_err(|full| Failure::invalid(GROUP_METADATA, full.to_string()))
 }
 
 /// [`Edge`] as a tonic service.

@@ -1,11 +1,18 @@
 //! The socket of the front door for PC/SC programs, with the lock, the folder and the watch of the broker's own socket.
 
-use cardbroker_core::caller::Caller;
+use std::time::Duration;
+
+use cardbroker_core::{
+    budget::Tokens,
+    caller::{Caller, Principal},
+};
 use tokio::net::UnixStream;
 
 use super::{
+    budgets::{Account, Budgets},
     incoming::{ConnectionNumbers, persist},
     os::Listener,
+    private_socket::PrivateListeners,
 };
 
 /// The socket of the door, while programs are accepted. Dropping it closes the socket.
@@ -14,6 +21,39 @@ pub struct DoorListener {
     pub(super) listener: Listener,
     /// Numbers for connections, shared with the other sockets.
     pub(super) numbers: ConnectionNumbers,
+}
+
+/// The parts of the front door that come from the listeners.
+#[derive(Debug)]
+pub struct DoorListeners {
+    /// The socket of the configuration.
+    pub main: DoorListener,
+    /// Makes the sockets of private doors.
+    pub private: PrivateListeners,
+    /// The budgets that refused requests are charged to.
+    pub budgets: DoorBudgets,
+}
+
+/// The budgets for refused requests, shared with the other sockets of the broker.
+#[derive(Debug, Clone, Default)]
+pub struct DoorBudgets(Budgets);
+
+impl DoorBudgets {
+    pub(super) fn new(budgets: Budgets) -> Self {
+        Self(budgets)
+    }
+
+    /// Charges a refused request to its user.
+    pub fn charge(&self, user: &Principal) {
+        self.0.charge(&Account::User(user.clone()));
+    }
+
+    /// The time until a connection of a user without tokens may be read again; `None` if the user has some. Call it
+    /// once for each reading.
+    pub fn pause(&self, user: &Principal) -> Option<Duration> {
+        let account = Account::User(user.clone());
+        (self.0.tokens(&account) == Tokens::Empty).then(|| self.0.next_reading(&account))
+    }
 }
 
 impl DoorListener {

@@ -94,6 +94,11 @@ impl Incoming {
         move || budgets.over_budget()
     }
 
+    /// The budgets for refused requests, for the other sockets of the broker.
+    pub(super) fn budgets(&self) -> Budgets {
+        self.budgets.clone()
+    }
+
     /// The numbers of connections, for the other sockets of the broker.
     pub(super) fn numbers(&self) -> ConnectionNumbers {
         self.numbers.clone()

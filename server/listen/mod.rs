@@ -39,6 +39,8 @@ mod path_watch;
 mod peer;
 #[cfg(unix)]
 mod peer_process;
+#[cfg(unix)]
+mod private_socket;
 mod slots;
 #[cfg(unix)]
 mod socket_watch;
@@ -71,13 +73,14 @@ pub use self::{
     checks::{CheckRoom, ConnectionChecks},
     connection::Connection,
     default_socket::system_broker,
-    door::DoorListener,
+    door::{DoorBudgets, DoorListener, DoorListeners},
     error::BindError,
     incoming::Incoming,
     inherited::Inherited,
     occupancy::ConnectionCount,
     os::BoundSocket,
     peer::{CallGuard, MessageBytes, Peer, Source},
+    private_socket::{PrivateListeners, PrivateSocket},
 };
 use crate::{
     caller::own_token::OwnToken,
@@ -207,8 +210,8 @@ impl Bound {
     }
 
     /// Starts to accept clients, until `shutdown`: then the listeners close at once. The door's listener is left to the
-    /// caller. Keep the guard until the readers are free, so that no other broker starts before. Call it inside a
-    /// runtime.
+    /// caller, with the sockets of private doors. Keep the guard until the readers are free, so that no other broker
+    /// starts before. Call it inside a runtime.
     ///
     /// # Errors
     /// The runtime cannot take a listener.
@@ -216,9 +219,10 @@ impl Bound {
         self,
         config: &ListenConfig,
         shutdown: CancellationToken,
-    ) -> io::Result<(Incoming, Option<DoorListener>, ListenGuard)> {
+    ) -> io::Result<(Incoming, Option<DoorListeners>, ListenGuard)> {
         let listened = self.sockets.into_iter().map(LocalSocket::listen).collect::<io::Result<Vec<_>>>()?;
         let (listeners, mut sockets): (Vec<_>, Vec<_>) = listened.into_iter().unzip();
+        let door_path = self.door.as_ref().map(|door| door.path().to_owned());
         let door = self.door.map(LocalSocket::listen).transpose()?;
         let mut ports = self.ports;
         let auto = ports.first_mut().and_then(|port| port.auto.take());
@@ -226,9 +230,11 @@ impl Bound {
         let ports = ports.into_iter().map(BoundPort::listen).collect::<io::Result<Vec<_>>>()?;
         let listeners = listeners.into_iter().map(Listener::Local).chain(ports.into_iter().map(Listener::Tcp));
         let incoming = Incoming::start(listeners, config, shutdown);
-        let door = door.map(|(listener, guard)| {
+        let door = door.zip(door_path).map(|((listener, guard), path)| {
             sockets.push(guard);
-            DoorListener { listener, numbers: incoming.numbers() }
+            let private = PrivateListeners::new(path, incoming.numbers());
+            let main = DoorListener { listener, numbers: incoming.numbers() };
+            DoorListeners { main, private, budgets: DoorBudgets::new(incoming.budgets()) }
         });
         Ok((incoming, door, ListenGuard { _endpoint_file: endpoint_file, sockets }))
     }

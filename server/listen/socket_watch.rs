@@ -51,6 +51,11 @@ pub(super) fn start_inherited(
     Ok((listener, PathGuard::start(place, end)))
 }
 
+/// Starts to listen on a socket whose path is not watched.
+pub(super) fn unwatched(socket: UnixListener) -> Listener {
+    listen_on(socket).0
+}
+
 /// The listener on a socket, and its end.
 fn listen_on(socket: UnixListener) -> (Listener, impl Future<Output = ()> + Send + 'static) {
     let current = Current::new(Some(Arc::new(socket)));

@@ -98,7 +98,14 @@ impl Connection {
     /// The id of the insertion in the handle's reader now, empty without a card; `None` if the reader is gone.
     pub(super) fn insertion(&self, handle: u32) -> Result<Option<String>, Ended> {
         let at = self.connected(handle)?;
+        self.see_resets(&at.reader);
         Ok(self.reader(&at.reader).map(|reader| reader.status.insertion_id.clone()))
+    }
+
+    /// Takes note of the resets of a reader's card, with which all handles compare their knowledge.
+    fn see_resets(&self, reader: &Arc<str>) {
+        let resets = self.shared.broker.card_resets(reader);
+        self.shared.desk.handles(|handles| handles.see_resets(reader, resets));
     }
 
     async fn connect(&mut self, name: &str, share: u32, protocols: u32) -> Result<Result<(u32, u32), Code>, Ended> {
@@ -107,6 +114,7 @@ impl Connection {
         self.refresh();
         let Some(id) = self.shared.desk.reader(&self.member, name) else { return Ok(Err(Code::UNKNOWN_READER)) };
         let Some(reader) = self.settled(&id).await? else { return Ok(Err(Code::READER_UNAVAILABLE)) };
+        self.see_resets(&id);
         let protocol = match usable(&reader, share, protocols) {
             Ok(protocol) => protocol,
             Err(code) => return Ok(Err(code)),
@@ -120,7 +128,7 @@ impl Connection {
             user: self.user.clone(),
             process: self.member.process,
             context,
-            reader: id,
+            reader: Arc::clone(&id),
             share,
             protocol: protocol.unwrap_or_default(),
             insertion: reader.status.insertion_id.clone(),
@@ -130,7 +138,10 @@ impl Connection {
             Err(code) => return Ok(Err(code)),
         };
         match self.keep_or_learn(handle, share, protocol, protocols).await? {
-            Ok(protocol) => Ok(Ok((handle, protocol))),
+            Ok(protocol) => {
+                self.shared.broker.record_handle(&self.request_context(&id));
+                Ok(Ok((handle, protocol)))
+            }
             Err(code) => {
                 self.abandon_turn(handle);
                 self.shared.desk.handles(|handles| handles.disconnect(handle));
@@ -192,6 +203,7 @@ impl Connection {
             return Ok(Err(Code::INVALID_VALUE));
         };
         let Some(reader) = self.settled(&at.reader).await? else { return Ok(Err(Code::READER_UNAVAILABLE)) };
+        self.see_resets(&at.reader);
         let protocol = match usable(&reader, share, protocols) {
             Ok(protocol) => protocol,
             Err(code) => return Ok(Err(code)),

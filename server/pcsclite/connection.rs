@@ -14,19 +14,17 @@ use tokio::{
     sync::Notify,
     time::{Instant, sleep_until},
 };
+use tracing::debug;
 
 use super::{
     desk::Member,
     door::Shared,
+    groups::Groups,
     input::{Ended, Input},
     turns::{Event, Turns},
     waiting::Waits,
 };
-use crate::{
-    broker::VisibleReaders,
-    caller::group::{GroupMark, Memberships},
-    registry::ReaderView,
-};
+use crate::{broker::VisibleReaders, caller::group::GroupMark, registry::ReaderView};
 
 /// The time for a new connection to establish its context. A connection that only cancels has ended by then.
 const ESTABLISH_TIME: Duration = Duration::from_secs(10);
@@ -46,10 +44,8 @@ pub(super) struct Connection {
     pub(super) user: Principal,
     /// The place among the connections of the process.
     pub(super) member: Member,
-    /// The isolation group of the turns.
-    pub(super) group: GroupMark,
-    /// Keeps the isolation group in existence.
-    _memberships: Memberships,
+    /// The isolation groups of the turns.
+    groups: Groups,
     /// The readers that the caller may see.
     readers: VisibleReaders,
     /// The version that the client speaks. 4:4 before it has said so.
@@ -60,6 +56,13 @@ pub(super) struct Connection {
     pub(super) waits: Waits,
     /// The turns of the context's handles.
     pub(super) turns: Turns,
+    /// Whether no request was answered yet.
+    is_new: bool,
+    /// Whether a request was refused. Such a connection, and a new one, is read slowly while its user's budget is used
+    /// up.
+    has_refused: bool,
+    /// The time of the next reading; `None` for at once.
+    read_at: Option<Instant>,
 }
 
 struct Context {
@@ -77,26 +80,22 @@ enum Step {
 }
 
 impl Connection {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        stream: UnixStream,
-        caller: Caller,
-        group: GroupMark,
-        memberships: Memberships,
-    ) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, stream: UnixStream, caller: Caller, groups: Groups) -> Self {
         let member = shared.desk.enter(&caller);
         let readers = shared.broker.follow_readers(&caller);
         Self {
             input: Input::new(stream),
             user: caller.principal(),
             member,
-            group,
-            _memberships: memberships,
+            groups,
             readers,
             version: Version::V4_4,
             context: None,
             waits: Waits::default(),
             turns: Turns::default(),
+            is_new: true,
+            has_refused: false,
+            read_at: None,
             caller,
             shared,
         }
@@ -105,13 +104,18 @@ impl Connection {
     /// Serves the client until it leaves. Returns why the conversation ended.
     pub(super) async fn run(&mut self) -> Ended {
         let establish_by = Instant::now() + ESTABLISH_TIME;
+        self.pace();
         loop {
             let step = match self.next(establish_by).await {
                 Ok(step) => step,
-                Err(ended) => return ended,
+                Err(ended) => return self.on_end(ended),
             };
             let done = match step {
-                Step::Request(message) => self.on_request(*message).await,
+                Step::Request(message) => {
+                    let done = self.on_request(*message).await;
+                    self.pace();
+                    done
+                }
                 Step::Turn(handle, event) => {
                     self.on_turn_event(handle, event);
                     Ok(())
@@ -124,20 +128,39 @@ impl Connection {
                 Step::Cancelled => self.on_cancelled().await,
             };
             if let Err(ended) = done {
-                return ended;
+                return self.on_end(ended);
             }
         }
     }
 
+    /// Sets the time of the next reading.
+    fn pace(&mut self) {
+        let pause = if self.is_new || self.has_refused { self.shared.budgets.pause(&self.user) } else { None };
+        self.read_at = pause.map(|pause| Instant::now() + pause);
+    }
+
+    /// Charges the end of the conversation to the user if it is the client's mistake.
+    fn on_end(&self, ended: Ended) -> Ended {
+        if matches!(ended, Ended::Malformed(_) | Ended::Foreign) {
+            self.shared.budgets.charge(&self.user);
+        }
+        ended
+    }
+
     /// Waits for what comes next. Cancel-safe.
     async fn next(&mut self, establish_by: Instant) -> Result<Step, Ended> {
-        let Self { shared, input, member, readers, context, turns, .. } = self;
+        let Self { shared, input, member, readers, context, turns, read_at, .. } = self;
         let waits_for_context = context.is_none();
         tokio::select! {
             biased;
             () = shared.draining.cancelled() => Err(Ended::Stopping),
             (handle, event) = turns.next() => Ok(Step::Turn(handle, event)),
-            message = input.next() => Ok(Step::Request(message?)),
+            message = async {
+                if let Some(time) = *read_at {
+                    sleep_until(time).await;
+                }
+                input.next().await
+            } => Ok(Step::Request(message?)),
             changed = readers.changed() => changed.map(|()| Step::Readers).map_err(|_| Ended::Stopping),
             Ok(()) = member.changed.changed() => Ok(Step::Shown),
             () = cancelled(context.as_ref()) => Ok(Step::Cancelled),
@@ -150,6 +173,7 @@ impl Connection {
             Request::Version { major, minor } => {
                 let agreed = Agreed::with(major, minor);
                 self.version = agreed.version;
+                debug!(version = ?agreed.version, "the version of the protocol");
                 Reply::Version(agreed)
             }
             Request::Establish { scope } if scope > MAX_SCOPE => Reply::Code(Code::INVALID_VALUE),
@@ -174,6 +198,11 @@ impl Connection {
 
     /// Sends the answer to a request.
     pub(super) async fn answer(&mut self, message: &Message, reply: Reply<'_>) -> Result<(), Ended> {
+        self.is_new = false;
+        if matches!(&reply, Reply::Code(code) if code.is_refusal()) {
+            self.has_refused = true;
+            self.shared.budgets.charge(&self.user);
+        }
         self.input.send(&message.answer(reply)).await
     }
 
@@ -223,6 +252,12 @@ impl Connection {
         self.readers.changed().await.map_err(|_| Ended::Stopping)?;
         self.refresh();
         Ok(())
+    }
+
+    /// The isolation group of turns at a reader.
+    pub(super) fn group(&self, reader: &str) -> GroupMark {
+        let isolation = self.reader(reader).map(|reader| self.shared.isolation(&reader.names.display_name));
+        self.groups.of(isolation.unwrap_or_default()).clone()
     }
 
     /// The reader as it is now; `None` if it is gone, or the caller may not see it any more.

@@ -15,12 +15,12 @@ use tokio::{net::UnixStream, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{Instrument, debug, debug_span, warn};
 
-use super::{connection::Connection, desk::Desk};
+use super::{connection::Connection, desk::Desk, groups::Groups, private::PrivateDoors};
 use crate::{
     broker::Broker,
-    caller::group::{GroupKey, Memberships},
+    caller::group::GroupKey,
     config::{Config, Isolation, PcscliteConfig, ReaderSettings},
-    listen::DoorListener,
+    listen::{DoorBudgets, DoorListener, DoorListeners},
 };
 
 /// Maximum connections of all users, and of one user. Further ones are closed at once: a program whose connection is
@@ -49,6 +49,7 @@ impl Settings {
 /// An open door. Dropping it closes the door; programs lose their connections.
 pub struct Door {
     task: JoinHandle<()>,
+    shared: Arc<Shared>,
 }
 
 /// The parts of a door that its connections share.
@@ -56,16 +57,33 @@ pub(super) struct Shared {
     pub(super) broker: Broker,
     pub(super) desk: Arc<Desk>,
     pub(super) settings: Settings,
+    /// The budgets for refused requests.
+    pub(super) budgets: DoorBudgets,
     /// Cancelled when the broker stops.
     pub(super) draining: CancellationToken,
     places: Mutex<Places<Principal>>,
 }
 
 impl Door {
-    /// Serves programs on `listener`, until `draining` is cancelled. Call it inside a runtime.
-    pub fn open(broker: Broker, listener: DoorListener, settings: Settings, draining: CancellationToken) -> Self {
-        let shared = Shared::new(broker, settings, draining);
-        Self { task: tokio::spawn(accept(shared, listener)) }
+    /// Serves programs until `draining` is cancelled. Also returns what opens private doors. Call it inside a runtime.
+    pub fn open(
+        broker: Broker,
+        listeners: DoorListeners,
+        settings: Settings,
+        draining: CancellationToken,
+    ) -> (Self, PrivateDoors) {
+        let DoorListeners { main, private, budgets } = listeners;
+        let shared = Shared::new(broker, settings, budgets, draining);
+        let doors = PrivateDoors::new(Arc::clone(&shared), private);
+        let task = tokio::spawn(accept(Arc::clone(&shared), main, Entrance::Main));
+        (Self { task, shared }, doors)
+    }
+}
+
+impl Door {
+    /// The number of programs' connections now, at private doors, too.
+    pub fn connections(&self) -> u64 {
+        self.shared.places.lock().unwrap_or_else(PoisonError::into_inner).taken()
     }
 }
 
@@ -75,44 +93,73 @@ impl Drop for Door {
     }
 }
 
-async fn accept(shared: Arc<Shared>, listener: DoorListener) {
+/// The way by which programs come in.
+#[derive(Debug, Clone)]
+pub(super) enum Entrance {
+    /// The socket of the configuration.
+    Main,
+    /// A private door of this user, into this isolation group.
+    Private { group: GroupKey, user: Principal },
+}
+
+/// Accepts programs until the broker stops, and waits for the end of their connections.
+pub(super) async fn accept(shared: Arc<Shared>, listener: DoorListener, entrance: Entrance) {
     let connections = TaskTracker::new();
     loop {
         let (stream, caller) = tokio::select! {
             () = shared.draining.cancelled() => break,
             accepted = listener.accept() => accepted,
         };
-        shared.admit(&connections, stream, caller);
+        shared.admit(&connections, stream, caller, &entrance);
     }
     connections.close();
     connections.wait().await;
 }
 
 impl Shared {
-    pub(super) fn new(broker: Broker, settings: Settings, draining: CancellationToken) -> Arc<Self> {
+    pub(super) fn new(
+        broker: Broker,
+        settings: Settings,
+        budgets: DoorBudgets,
+        draining: CancellationToken,
+    ) -> Arc<Self> {
         let desk = Desk::new(settings.exclusive);
         let places = Mutex::new(Places::with_per_user(CONNECTIONS[0], CONNECTIONS[1]));
-        Arc::new(Self { broker, desk, settings, draining, places })
+        Arc::new(Self { broker, desk, settings, budgets, draining, places })
     }
 
     /// Starts to serve a connection, or closes it.
-    pub(super) fn admit(self: &Arc<Self>, connections: &TaskTracker, stream: UnixStream, caller: Caller) {
+    pub(super) fn admit(
+        self: &Arc<Self>,
+        connections: &TaskTracker,
+        stream: UnixStream,
+        caller: Caller,
+        entrance: &Entrance,
+    ) {
         if caller.pid == Some(process::id()) {
             warn!("the broker's own PC/SC library connects to its own door: set PCSCLITE_CSOCK_NAME of the broker");
             return;
         }
+        if let Entrance::Private { user, .. } = entrance
+            && *user != caller.principal()
+        {
+            self.budgets.charge(&caller.principal());
+            debug!(%caller, "connection of a PC/SC program closed: the private door is another user's");
+            return;
+        }
         let Some(place) = Place::take(self, caller.principal()) else {
+            self.budgets.charge(&caller.principal());
             debug!(%caller, "connection of a PC/SC program closed: its user has too many");
             return;
         };
         let (connection, executable) = (caller.connection, caller.executable.as_deref());
         let span = debug_span!("pcsclite", connection, %caller, executable = executable.map(tracing::field::debug));
         let shared = Arc::clone(self);
+        let entrance = entrance.clone();
         let serve = async move {
             let _place = place;
-            let memberships = Memberships::default();
-            let Ok(group) = memberships.join(shared.broker.groups(), shared.group(&caller)) else { return };
-            let mut connection = Connection::new(shared, stream, caller, group, memberships);
+            let Ok(groups) = Groups::join(shared.broker.groups(), &caller, entrance) else { return };
+            let mut connection = Connection::new(shared, stream, caller, groups);
             debug!("connected");
             let ended = connection.run().await;
             debug!(reason = %ended, "disconnected");
@@ -120,11 +167,9 @@ impl Shared {
         connections.spawn(serve.instrument(span));
     }
 
-    fn group(&self, caller: &Caller) -> GroupKey {
-        match self.settings.isolation {
-            Isolation::Process => GroupKey::Caller(caller.key),
-            Isolation::User => GroupKey::Programs(caller.principal()),
-        }
+    /// The isolation of programs at the reader with this name in PC/SC.
+    pub(super) fn isolation(&self, display_name: &str) -> Isolation {
+        (self.settings.reader)(display_name).pcsclite_isolation.unwrap_or(self.settings.isolation)
     }
 
     /// How long an exclusive handle may idle at the reader with this name in PC/SC; `None` for any time.

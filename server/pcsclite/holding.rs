@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     broker::RequestContext,
+    policy::audit::SessionRecords,
     reader::{
         session::{Opening, Session, SessionRequest},
         spans,
@@ -60,13 +61,13 @@ pub(super) fn session_request(share: Share) -> SessionRequest {
         card: CardRequirement::Required,
     };
     let idle_timeout = if share == Share::Exclusive { IDLE_EXCLUSIVE } else { IDLE_SHARED };
-    SessionRequest { turn, idle_timeout, disposition: Disposition::Leave }
+    SessionRequest { turn, idle_timeout, disposition: Disposition::Leave, records: SessionRecords::Changes }
 }
 
 impl Connection {
     /// The request for a turn of this context at the reader.
     pub(super) fn request_context<'a>(&'a self, reader: &'a str) -> RequestContext<'a> {
-        RequestContext { caller: &self.caller, group: self.group.clone(), reader, traceparent: None }
+        RequestContext { caller: &self.caller, group: self.group(reader), reader, traceparent: None }
     }
 
     /// Gets the handle its turn. The inner error is the code for the client; the handle may have its turn all the same,

@@ -10,8 +10,10 @@
 //! | part | concern |
 //! | --- | --- |
 //! | `door` | accepts connections, within their limits |
+//! | `private` | private doors, for the children of one process |
 //! | `desk` | the state that connections share: contexts, processes, handles |
 //! | `loops` | the refusal of a broker to sit on its own door |
+//! | `groups` | the isolation groups of a connection |
 //! | `input` | the bytes of one connection |
 //! | `connection` | one context: what comes next, and the answers that need no turn |
 //! | `waiting` | the messages to a client that waits for a change |
@@ -28,9 +30,11 @@ mod cards;
 mod connection;
 mod desk;
 mod door;
+mod groups;
 mod holding;
 mod input;
 mod loops;
+mod private;
 #[cfg(test)]
 mod tests;
 mod transactions;
@@ -40,4 +44,5 @@ mod waiting;
 pub use self::{
     door::{Door, Settings},
     loops::{Loop, check_loop},
+    private::{PrivateDoor, PrivateDoors},
 };

@@ -25,13 +25,15 @@ fn lines(config: &Config, tcp: Option<SocketAddr>, user: &str, is_default: bool)
     };
     let socket = config.listen.socket.display();
     let tcp = tcp.map(|address| format!(", and on TCP {address} for holders of a token")).unwrap_or_default();
+    let door = config.pcsclite.path().map(|path| format!(", for PC/SC programs on {}", path.display()));
+    let door = door.unwrap_or_default();
     let endpoint = if is_default { String::new() } else { format!(" --endpoint unix:{socket}") };
     let who = match config.rules.is_empty() {
         true => format!("Only {user} may use them, until rules let others in"),
         false => format!("Rules say who may use them (cardbroker policy check{})", option(config)),
     };
     let lines = [
-        format!("Serving {readers} on {socket}{tcp}."),
+        format!("Serving {readers} on {socket}{tcp}{door}."),
         format!("Next, in another terminal: cardbroker readers{endpoint}"),
         format!("{who}. Ctrl-C stops the broker."),
     ];
@@ -72,6 +74,14 @@ mod tests {
             "Serving 2 simulated readers on /run/x.sock, and on TCP 127.0.0.1:7 for holders of a token.\n\
              Next, in another terminal: cardbroker readers --endpoint unix:/run/x.sock\n\
              Rules say who may use them (cardbroker policy check --config /c.toml). Ctrl-C stops the broker.\n"
+        );
+    }
+
+    #[test]
+    fn the_door_of_pcsc_programs_is_named() {
+        let told = told("pcsclite.socket = '/run/pcscd.comm'", None, true);
+        assert!(
+            told.starts_with("Serving all readers of PC/SC on /run/x.sock, for PC/SC programs on /run/pcscd.comm.\n")
         );
     }
 

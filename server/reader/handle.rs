@@ -10,7 +10,10 @@ use std::{
 
 use cardbroker_core::{
     caller::{Caller, CallerKey},
-    card::unit::{UnitOutcome, UnitRequest},
+    card::{
+        marks::CardMarks,
+        unit::{UnitOutcome, UnitRequest},
+    },
     error::{Failure, Reason},
     turns::{limits::Limits, waiting::Turns},
 };
@@ -44,6 +47,8 @@ pub struct ReaderHandle {
     waiting: Arc<AtomicUsize>,
     /// The reader's journal, into which accesses record denials, too.
     journal: JournalHandle,
+    /// The marks of the reader's card. The gate writes them.
+    marks: Arc<CardMarks>,
     /// The number of the next request. All handles of the reader share it.
     last_number: Arc<AtomicU64>,
     /// Cancelled when the broker stops: without it, an actor that has ended has failed.
@@ -60,6 +65,8 @@ pub struct Requests {
     pub(super) waiting: Arc<AtomicUsize>,
     /// The journal that the actor and its thread record into.
     pub(super) journal: JournalHandle,
+    /// The marks of the reader's card, for the gate to write.
+    pub(super) marks: Arc<CardMarks>,
 }
 
 /// Wakes the watchers of turns when something may have changed at some reader. Clones wake the same watchers. Costs an
@@ -89,14 +96,25 @@ impl ReaderHandle {
         let (inbox, messages) = mpsc::channel(2 * limits.per_reader + 64);
         let (queries, query_queue) = mpsc::channel(MAX_QUERIES);
         let waiting = Arc::<AtomicUsize>::default();
-        let requests =
-            Requests { messages, queries: query_queue, waiting: Arc::clone(&waiting), journal: journal.clone() };
-        (Self { inbox, queries, waiting, journal, last_number: Arc::default(), shutdown }, requests)
+        let marks = Arc::<CardMarks>::default();
+        let requests = Requests {
+            messages,
+            queries: query_queue,
+            waiting: Arc::clone(&waiting),
+            journal: journal.clone(),
+            marks: Arc::clone(&marks),
+        };
+        (Self { inbox, queries, waiting, journal, marks, last_number: Arc::default(), shutdown }, requests)
     }
 
     /// The journal of the reader, for its requests.
     pub fn journal(&self) -> &JournalHandle {
         &self.journal
+    }
+
+    /// The marks of the reader's card, between turns, too.
+    pub fn marks(&self) -> &CardMarks {
+        &self.marks
     }
 
     /// Returns the turns as `caller` may see them; `None` if the reader's actor has ended, or has too many queries in

@@ -27,7 +27,10 @@ use super::{
     spans::SessionSpan,
     ticket::Ticket,
 };
-use crate::{caller::group::GroupMark, policy::access::Access};
+use crate::{
+    caller::group::GroupMark,
+    policy::{access::Access, audit::SessionRecords},
+};
 
 /// A message of a caller to the actor.
 pub(super) enum Message {
@@ -156,6 +159,8 @@ pub struct SessionRequest {
     pub idle_timeout: Duration,
     /// The disposition of the card. A session that ends abnormally never leaves the card as it is.
     pub disposition: Disposition,
+    /// The events that the audit trail records.
+    pub records: SessionRecords,
 }
 
 /// How a session's lease is returned.

@@ -25,6 +25,9 @@ impl Server {
         let (readers, connections) = (self.broker.reader_count(), self.connections.open());
         let reload = self.config_in_force.borrow().last_reload.as_ref().and_then(|reload| reload.problem.clone());
         let reload = reload.map(|problem| format!("; the last reload was refused: {problem}")).unwrap_or_default();
-        format!("serving {}, {} of programs{reload}", count(readers, "reader"), count(connections, "connection"))
+        let door = self.config.pcsclite.path().zip(self.door.as_ref());
+        let door = door.map(|(path, door)| format!(", {} of PC/SC programs on {}", door.connections(), path.display()));
+        let (readers, connections) = (count(readers, "reader"), count(connections, "connection"));
+        format!("serving {readers}, {connections} of programs{}{reload}", door.unwrap_or_default())
     }
 }

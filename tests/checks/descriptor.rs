@@ -11,9 +11,10 @@ use similar::TextDiff;
 use super::sources;
 
 /// The packages of the contract, each with its golden file.
-const PACKAGES: [(&str, &str); 2] = [
+const PACKAGES: [(&str, &str); 3] = [
     ("cardbroker.v1", "proto/cardbroker.v1.golden.txt"),
     ("cardbroker.diagnostics.v1", "proto/cardbroker.diagnostics.v1.golden.txt"),
+    ("cardbroker.pcsc.v1", "proto/cardbroker.pcsc.v1.golden.txt"),
 ];
 
 /// Fields of bytes that hold no APDU and may be printed.

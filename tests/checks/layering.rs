@@ -58,7 +58,8 @@ const SERVER: Layers = &[
     &["outcomes", "registry"],
     &["broker"],
     // Above listen, which tells them who calls.
-    &["grpc", "pcsclite"],
+    &["pcsclite"],
+    &["grpc"],
     &["server"],
 ];
 

@@ -42,6 +42,8 @@ mod doctor;
 mod documents;
 /// The daemon's shutdown, in time and in order.
 mod drain;
+/// `cardbroker exec`: a program and its children as one isolation group.
+mod exec;
 /// Finding the broker at the default places, and trust in what is there.
 mod finding;
 /// The first minute: a terminal, and a log that programs can read.

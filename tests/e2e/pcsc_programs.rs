@@ -102,7 +102,7 @@ fn eight_programs_break_no_pair() -> anyhow::Result<()> {
 #[test]
 fn one_program_does_not_inherit_anothers_verified_pin() -> anyhow::Result<()> {
     tell(async {
-        for (lines, inherited) in [("", "6982"), ("isolation = \"user\"", "9000")] {
+        for (lines, inherited) in [("", "6982"), ("isolation = \"user\"", "9000"), (AT_ONE_READER, "9000")] {
             let world = World::new(lines).await?;
             let mut holder = Program::spawn(
                 behind(world.broker.door(), "python3")
@@ -116,6 +116,9 @@ fn one_program_does_not_inherit_anothers_verified_pin() -> anyhow::Result<()> {
         Ok(())
     })
 }
+
+/// As for all readers of `isolation = "user"`.
+const AT_ONE_READER: &str = "[[reader]]\nmatch = \".*00 00\"\npcsclite_isolation = \"user\"";
 
 /// A script with pyscard that sends one command, prints the status word, and stays connected.
 const HOLDER: &str = "

@@ -2,16 +2,17 @@
 
 use std::{
     io::{BufRead, BufReader, Write},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc::{Receiver, RecvTimeoutError, sync_channel},
     thread,
     time::Duration,
 };
 
 use anyhow::{Context, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use super::pcscd::Pcscd;
+use super::{pcscd::Pcscd, run};
 
 /// A program that communicates by lines on its standard output, and ends when its standard input closes. Dropping kills
 /// it.
@@ -54,6 +55,23 @@ impl Program {
     /// The id of the program's process.
     pub fn id(&self) -> u32 {
         self.process.id()
+    }
+
+    /// Sends the program a signal.
+    ///
+    /// # Errors
+    /// The program has ended.
+    pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        let pid = Pid::from_raw(self.process.id().cast_signed()).context("no process")?;
+        Ok(kill_process(pid, signal)?)
+    }
+
+    /// Waits until the program has ended, whatever it prints; returns its exit status.
+    ///
+    /// # Errors
+    /// The program has not ended within 60 s.
+    pub fn wait(&mut self) -> anyhow::Result<ExitStatus> {
+        run::wait(&mut self.process, SILENCE)
     }
 
     /// Writes a line to the program's standard input.

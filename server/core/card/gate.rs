@@ -116,9 +116,9 @@ impl Gate {
         Self { view: CardView::default(), guard, marks: Arc::default() }
     }
 
-    /// The marks of the reader's card, which the gate keeps up to date.
-    pub fn marks(&self) -> Arc<CardMarks> {
-        Arc::clone(&self.marks)
+    /// Lets the gate keep these marks of the reader's card up to date.
+    pub fn marking(self, marks: Arc<CardMarks>) -> Self {
+        Self { marks, ..self }
     }
 
     /// Admits an exchange if the lease is valid, `rules` allow its command and the PIN guard lets it pass.

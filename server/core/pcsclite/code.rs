@@ -37,6 +37,19 @@ impl Code {
     pub fn is_success(self) -> bool {
         self == Self::SUCCESS
     }
+
+    /// Whether the call was refused for the caller's fault: malformed, without permission, or beyond a limit.
+    pub fn is_refusal(self) -> bool {
+        matches!(
+            self,
+            Self::INVALID_HANDLE
+                | Self::INVALID_PARAMETER
+                | Self::INVALID_VALUE
+                | Self::NO_MEMORY
+                | Self::UNKNOWN_READER
+                | Self::SECURITY_VIOLATION
+        )
+    }
 }
 
 impl From<&Failure> for Code {

@@ -11,6 +11,7 @@ use crate::{
         convert::{disposition, duration_in, results, to_i32, turn_request, unit_stop},
         status::wire_failure,
     },
+    policy::audit::SessionRecords,
     reader::{
         pipeline::{Answer, Delivered},
         session::{DEFAULT_IDLE, IDLE_RANGE, Session, SessionRequest},
@@ -27,7 +28,7 @@ pub(super) fn session_request(open: SessionOpen) -> Result<SessionRequest, Failu
     })?;
     let turn = turn_request("open.turn", open.turn)?;
     let disposition = disposition("open.disposition", open.disposition, Disposition::Reset)?;
-    Ok(SessionRequest { turn, idle_timeout, disposition })
+    Ok(SessionRequest { turn, idle_timeout, disposition, records: SessionRecords::Each })
 }
 
 /// Converts the kind of a reset.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use cardbroker_core::pcsclite::code::Code;
+use cardbroker_core::{budget, pcsclite::code::Code};
 
 use super::program::{Program, World};
 use crate::{
@@ -134,6 +134,40 @@ async fn after_a_reset_every_user_of_the_card_gets_the_news() {
     assert_eq!(first.begin(one).await, Code::SUCCESS);
     assert_eq!(first.reconnect(one, 1).await, Code::SUCCESS, "its own reset is no news");
     assert_eq!(first.end(one, 0).await, Code::SUCCESS, "transactions survive it");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_handle_that_sleeps_learns_of_resets_by_its_status() {
+    let mut world = world().await;
+    let [(mut first, one), (mut second, two)] = pair(&mut world).await;
+    first.transmit(one, READ).await.unwrap();
+    second.transmit(two, VERIFY).await.unwrap();
+    assert_eq!(first.status(one).await, Code::SUCCESS);
+    // The broker itself resets the card that the program has left with a verified PIN.
+    drop(second);
+    let asked = Instant::now();
+    while first.status(one).await != Code::RESET_CARD {
+        assert!(asked.elapsed() < Duration::from_secs(10));
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(first.reconnect(one, 0).await, Code::SUCCESS);
+    assert_eq!([first.status(one).await, first.begin(one).await], [Code::SUCCESS; 2]);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_program_that_is_refused_again_and_again_is_read_slowly() {
+    let mut world = world().await;
+    let mut program = world.program(1, 4).await;
+    for _ in 0..budget::BURST {
+        assert_eq!(program.connect("Reader of nobody", SHARED).await, Err(Code::UNKNOWN_READER));
+    }
+    let began = Instant::now();
+    for _ in 0..10 {
+        program.connect("Reader of nobody", SHARED).await.unwrap_err();
+    }
+    assert!(began.elapsed() > Duration::from_millis(200), "{:?}", began.elapsed());
     world.stop().await;
 }
 

@@ -135,6 +135,7 @@ fn random_conversations_stay_in_step() {
     holds(conversations(), (vec(requests(), 0..8), vec(any::<u8>(), 0..20)), |(requests, last)| {
         let world = &mut *world.borrow_mut();
         runtime.block_on(async {
+            world.open_another_door();
             let program = world.program(1, 4).await;
             talk(program, requests, &last).await;
         });

@@ -14,7 +14,11 @@ use crate::{
     backend::simulated::Simulated,
     broker::{Broker, BrokerTasks},
     config::{Config, PcscliteConfig},
-    pcsclite::{Settings, door::Shared},
+    listen::DoorBudgets,
+    pcsclite::{
+        Settings,
+        door::{Entrance, Shared},
+    },
     policy::audit::AuditTrail,
 };
 
@@ -26,6 +30,7 @@ const USER: u32 = 1000;
 pub(super) struct World {
     tasks: BrokerTasks,
     shared: Arc<Shared>,
+    config: Config,
     connections: TaskTracker,
     next: u64,
 }
@@ -41,8 +46,14 @@ impl World {
         while readers.list().iter().any(|reader| reader.status.state != State::Ready) {
             readers.changed().await.unwrap();
         }
-        let shared = Shared::new(broker, Settings::new(&config), CancellationToken::new());
-        Self { tasks, shared, connections: TaskTracker::new(), next: 1 }
+        let shared = Shared::new(broker, Settings::new(&config), DoorBudgets::default(), CancellationToken::new());
+        Self { tasks, shared, config, connections: TaskTracker::new(), next: 1 }
+    }
+
+    /// Opens a new door in front of the same broker, where no request was refused yet. Nobody is connected to the old.
+    pub(super) fn open_another_door(&mut self) {
+        let (settings, draining) = (Settings::new(&self.config), CancellationToken::new());
+        self.shared = Shared::new(self.shared.broker.clone(), settings, DoorBudgets::default(), draining);
     }
 
     /// Connects the process with this number.
@@ -50,7 +61,7 @@ impl World {
         let (here, there) = UnixStream::pair().unwrap();
         self.next += 1;
         let caller = Caller::local(self.next, USER, 0, Some(pid), Some(7));
-        self.shared.admit(&self.connections, there, caller);
+        self.shared.admit(&self.connections, there, caller, &Entrance::Main);
         Program { stream: here, context: 0 }
     }
 

@@ -176,6 +176,7 @@ impl Session {
     /// The kind of this event of a session at `reader`.
     pub(super) fn new(principal: Principal, reader: &str, record: SessionRecord<'_>) -> Self {
         let (event, card, failure) = match record {
+            SessionRecord::HandleConnected => ("handle_connected", None, None),
             SessionRecord::Began => ("session_began", None, None),
             SessionRecord::Ended { left } => ("session_ended", Some(if left { "left" } else { "reset" }), None),
             SessionRecord::EndedByBroker(failure) => ("session_ended_by_broker", None, Some(failure)),

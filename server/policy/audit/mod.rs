@@ -18,9 +18,21 @@ pub const TARGET: &str = "cardbroker::audit";
 /// The reader in the record of a denial that holds at every reader.
 pub const ANY_READER: &str = "*";
 
+/// The events of a caller's sessions that are recorded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SessionRecords {
+    /// Each beginning and each end.
+    #[default]
+    Each,
+    /// A beginning after a turn of another caller, and the ends by the broker: for programs with many short turns.
+    Changes,
+}
+
 /// An event in the life of a session.
 #[derive(Debug, Clone, Copy)]
 pub enum SessionRecord<'a> {
+    /// A PC/SC program has connected a handle, for any number of sessions.
+    HandleConnected,
     /// The session has received its turn.
     Began,
     /// Its holder has ended it or has disconnected.

@@ -121,7 +121,7 @@ impl AuditTrail {
             SessionRecord::EndedByBroker(_) => {
                 warn!(target: TARGET, event, %principal, pid, executable, traceparent, reader, reason, cause);
             }
-            SessionRecord::Began | SessionRecord::Ended { .. } => {
+            SessionRecord::HandleConnected | SessionRecord::Began | SessionRecord::Ended { .. } => {
                 info!(target: TARGET, event, %principal, pid, executable, traceparent, reader, card);
             }
         }

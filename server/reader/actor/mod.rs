@@ -38,6 +38,7 @@ use std::{
 };
 
 use cardbroker_core::{
+    caller::CallerKey,
     card::marks::CardMarks,
     error::{Failure, Reason},
     journal::Origin,
@@ -115,6 +116,8 @@ struct Actor {
     lifecycle: CardLifecycle,
     /// What has happened to the card. The card thread writes it, sessions read it.
     marks: Arc<CardMarks>,
+    /// The caller of the latest turn. Set by [`Actor::passes_to`].
+    last_caller: Option<CallerKey>,
     /// The right to send to the card. Granted with each turn; the current lease ends here, at the latest with the next.
     leases: Leases,
     /// To the card thread. Sessions hold clones; the thread releases the card and ends when the last one is dropped.

@@ -6,6 +6,7 @@ use std::{
 };
 
 use cardbroker_core::{
+    caller::CallerKey,
     error::{Cause, Failure, Reason},
     journal::{Origin, TurnEnd},
     slot::{CardInfo, ResetKind, SlotError},
@@ -40,6 +41,8 @@ pub(super) struct Holding {
     access: Access,
     /// The disposition of the card if the session ends normally.
     disposition: Disposition,
+    /// The events that the audit trail records.
+    records: audit::SessionRecords,
     /// The lease of the session's turn.
     lease: LeaseNumber,
     /// The arrival of the request.
@@ -136,12 +139,15 @@ impl Actor {
         self.lifecycle.on_turn();
         let (access, mut record) = (session.access, session.record);
         record.begin(now);
-        access.audit(audit::SessionRecord::Began);
-        let disposition = session.request.disposition;
+        let (disposition, records) = (session.request.disposition, session.request.records);
+        if self.passes_to(access.origin().caller.key) || records == audit::SessionRecords::Each {
+            access.audit(audit::SessionRecord::Began);
+        }
         let holding = Holding {
             number,
             access,
             disposition,
+            records,
             lease,
             arrived,
             began: now,
@@ -154,6 +160,11 @@ impl Actor {
         };
         // The session itself sends the thread its tasks.
         self.worker.begin(Work::Session(Box::new(holding)));
+    }
+
+    /// Notes the caller of a turn that begins. Returns whether the turn before was another caller's.
+    pub(super) fn passes_to(&mut self, caller: CallerKey) -> bool {
+        self.last_caller.replace(caller) != Some(caller)
     }
 
     /// Checks whether the session that has the card idles for too long, and reports the number of waiters to it.
@@ -202,7 +213,9 @@ impl Actor {
             Manner::InOrder { done } => (holding.disposition, Some(done), TurnEnd::Ok),
             Manner::Abruptly => (holding.disposition.abruptly(), None, TurnEnd::Abandoned),
         };
-        holding.access.audit(audit::SessionRecord::Ended { left: disposition == Disposition::Leave });
+        if holding.records == audit::SessionRecords::Each {
+            holding.access.audit(audit::SessionRecord::Ended { left: disposition == Disposition::Leave });
+        }
         self.end_session_turn(disposition, done, outcome);
     }
 

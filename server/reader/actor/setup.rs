@@ -1,6 +1,6 @@
 //! The inputs of an actor, and its start.
 
-use std::{io, time::Instant};
+use std::{io, sync::Arc, time::Instant};
 
 use cardbroker_core::{
     card::{
@@ -69,8 +69,8 @@ pub fn spawn(setup: ReaderSetup, tasks: &TaskTracker) -> io::Result<mpsc::Sender
     // Fails only when the actor has ended, and then nobody needs the report.
     let send_report = move |done| drop(report.blocking_send(done));
     let guarded = Guarded { known_wrong: setup.settings.pin_guard, last_try: setup.settings.guard_last_try };
-    let gate = Gate::new(PinGuard::new(guarded, hash_key()?));
-    let marks = gate.marks();
+    let marks = setup.requests.marks;
+    let gate = Gate::new(PinGuard::new(guarded, hash_key()?)).marking(Arc::clone(&marks));
     let journal = setup.requests.journal;
     let card = CardSetup { slot: setup.slot, protocols: setup.settings.protocols, gate, journal: journal.clone() };
     let (jobs, watchdog) = card_thread::spawn(&setup.id, card, send_report)?;
@@ -96,6 +96,7 @@ pub fn spawn(setup: ReaderSetup, tasks: &TaskTracker) -> io::Result<mpsc::Sender
         turns_moved: setup.turns_moved,
         lifecycle,
         marks,
+        last_caller: None,
         leases: Leases::after(setup.first_lease),
         jobs,
         watchdog,

@@ -141,7 +141,7 @@ pub struct Handles<U> {
     rule: ExclusiveRule,
     places: Places<U>,
     handles: BTreeMap<u32, Handle<U>>,
-    /// The number of resets of each reader's card, as the latest turn of any handle has shown it.
+    /// The number of resets of each reader's card, as last seen.
     resets: BTreeMap<Arc<str>, u64>,
 }
 
@@ -174,6 +174,11 @@ impl<U: Clone + Eq + Hash> Handles<U> {
         let known = Known::new(at.insertion.clone(), self.resets_of(&at.reader));
         self.handles.insert(id, Handle { at, depth: 0, has_turn: false, known });
         Ok(())
+    }
+
+    /// The card in `reader` has been reset so many times, by whomever.
+    pub fn see_resets(&mut self, reader: &Arc<str>, resets: u64) {
+        self.resets.insert(Arc::clone(reader), resets);
     }
 
     /// Begins a transaction of the handle. `insertion` is the id of the reader's insertion now.

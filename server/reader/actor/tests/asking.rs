@@ -90,7 +90,12 @@ impl World {
         let uid = if self.fault == Some(Fault::OneUser) { 0 } else { user_of(wish.caller) as u32 };
         let access = crate::policy::access::unlimited_for(caller, uid);
         let hand = if wish.session {
-            let request = SessionRequest { turn, idle_timeout: Duration::from_secs(1), disposition };
+            let request = SessionRequest {
+                turn,
+                idle_timeout: Duration::from_secs(1),
+                disposition,
+                records: crate::policy::audit::SessionRecords::Each,
+            };
             clients.handle.open_session(access, member.mark(), request, self.now).map(Hand::Opening)
         } else {
             let commands = commands(number, 0, wish.commands, wish.raises);

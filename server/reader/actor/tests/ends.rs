@@ -150,7 +150,12 @@ impl World {
 
     fn open(&self, reset_first: bool) -> Opening {
         let mark = self.groups.join(GroupKey::Caller(CallerKey::Connection(1))).mark();
-        let request = SessionRequest { turn: turn(reset_first), idle_timeout: LONG, disposition: Disposition::Reset };
+        let request = SessionRequest {
+            turn: turn(reset_first),
+            idle_timeout: LONG,
+            disposition: Disposition::Reset,
+            records: crate::policy::audit::SessionRecords::Each,
+        };
         self.handle.open_session(self.access(1, Operation::Session), mark, request, Instant::now()).unwrap()
     }
 

@@ -101,6 +101,7 @@ impl World {
                 now,
             ),
             marks: Arc::default(),
+            last_caller: None,
             leases: Leases::default(),
             jobs: to_thread,
             watchdog: CallWatchdog::new(),

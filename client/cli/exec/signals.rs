@@ -1,0 +1,80 @@
+//! The signals that `exec` passes on to its program.
+
+use std::{io, thread};
+
+use nix::{
+    sys::{
+        signal::{SigSet, Signal, kill},
+        signalfd::{SfdFlags, SignalFd},
+    },
+    unistd::Pid,
+};
+use tokio::sync::mpsc;
+
+/// The signals by which others control a program. Those that stop and continue it concern both processes.
+const PASSED_ON: [Signal; 6] =
+    [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGUSR1, Signal::SIGUSR2];
+
+/// The value of `si_code` for signals of the terminal, which the program gets by itself.
+const FROM_KERNEL: i32 = 0x80;
+
+/// The signals of this process, which do not end it any more.
+pub(super) struct Signals(mpsc::Receiver<Received>);
+
+/// A signal, and whether the program gets it by itself.
+struct Received {
+    signal: Signal,
+    is_of_terminal: bool,
+}
+
+impl Signals {
+    /// Takes the signals of this thread, and of those that it starts from now on. The program gets its signals as
+    /// usual: a new process has none blocked.
+    ///
+    /// # Errors
+    /// The system gives no signals.
+    pub(super) fn block() -> io::Result<Self> {
+        let set: SigSet = PASSED_ON.into_iter().collect();
+        set.thread_block()?;
+        let signals = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC)?;
+        let (sender, received) = mpsc::channel(8);
+        // It ends with the process.
+        thread::Builder::new().name("signals".into()).spawn(move || {
+            while let Ok(Some(info)) = signals.read_signal() {
+                let is_of_terminal = info.ssi_code == FROM_KERNEL;
+                if let Ok(signal) = Signal::try_from(info.ssi_signo.cast_signed())
+                    && sender.blocking_send(Received { signal, is_of_terminal }).is_err()
+                {
+                    return;
+                }
+            }
+        })?;
+        Ok(Self(received))
+    }
+
+    /// The next signal to pass on; pending if there are no more. Cancel-safe.
+    pub(super) async fn next(&mut self) -> Signal {
+        loop {
+            match self.0.recv().await {
+                Some(Received { signal, is_of_terminal: false }) => return signal,
+                Some(_) => {}
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Waits for any signal: before the program runs, each of them ends this one. Cancel-safe.
+    pub(super) async fn any(&mut self) {
+        if self.0.recv().await.is_none() {
+            std::future::pending().await
+        }
+    }
+}
+
+/// Sends a signal to the process `id`, unless it has ended.
+pub(super) fn send(id: Option<u32>, signal: Signal) {
+    if let Some(id) = id {
+        // An error means that the program has just ended.
+        let _ = kill(Pid::from_raw(id.cast_signed()), signal);
+    }
+}

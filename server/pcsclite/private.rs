@@ -1,0 +1,89 @@
+//! Private doors: sockets for the children of one process, which are in the isolation group of that process.
+//!
+//! A private door is a convenience and no wall: any process of the opener's user that learns the path may use it.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use cardbroker_core::{
+    caller::{Caller, Principal},
+    error::{Failure, Reason},
+    turns::places::Places,
+};
+use tokio::task::JoinHandle;
+use tracing::debug;
+
+use super::door::{Entrance, Shared, accept};
+use crate::{
+    caller::group::GroupKey,
+    listen::{PrivateListeners, PrivateSocket},
+};
+
+/// Maximum private doors of all users, and of one user.
+const DOORS: [u64; 2] = [64, 16];
+
+/// Opens private doors. They serve the same readers and handles as the main one.
+pub struct PrivateDoors {
+    pub(super) shared: Arc<Shared>,
+    listeners: PrivateListeners,
+    places: Arc<Mutex<Places<Principal>>>,
+}
+
+/// A private door. Dropping it closes the door; its programs lose their connections.
+pub struct PrivateDoor {
+    socket: PrivateSocket,
+    task: JoinHandle<()>,
+    user: Principal,
+    places: Arc<Mutex<Places<Principal>>>,
+}
+
+impl PrivateDoors {
+    pub(super) fn new(shared: Arc<Shared>, listeners: PrivateListeners) -> Self {
+        let places = Places::with_per_user(DOORS[0], DOORS[1]);
+        Self { shared, listeners, places: Arc::new(Mutex::new(places)) }
+    }
+
+    /// The path of the main door.
+    pub fn main(&self) -> &Path {
+        self.listeners.main()
+    }
+
+    /// Opens a door for the user of `caller`, whose programs belong to the group of `key`. Call it inside a runtime.
+    ///
+    /// # Errors
+    /// [`Reason::QueueFull`] if there are too many; [`Reason::Internal`] if the system refuses the socket.
+    pub fn open(&self, caller: &Caller, key: GroupKey) -> Result<PrivateDoor, Failure> {
+        let user = caller.principal();
+        let full = |_| Failure::not_sent(Reason::QueueFull, "too many private doors are open: close some");
+        self.places.lock().unwrap_or_else(PoisonError::into_inner).take(user.clone(), 1).map_err(full)?;
+        let opened = self.listeners.open();
+        let (socket, listener) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                self.places.lock().unwrap_or_else(PoisonError::into_inner).give_back(user, 1);
+                let message = format!("the private door cannot be opened: {error}");
+                return Err(Failure::not_sent(Reason::Internal, message));
+            }
+        };
+        debug!(%caller, socket = %socket.path().display(), "private door opened");
+        let entrance = Entrance::Private { group: key, user: user.clone() };
+        let task = tokio::spawn(accept(Arc::clone(&self.shared), listener, entrance));
+        Ok(PrivateDoor { socket, task, user, places: Arc::clone(&self.places) })
+    }
+}
+
+impl PrivateDoor {
+    /// The path of the socket.
+    pub fn path(&self) -> PathBuf {
+        self.socket.path().to_owned()
+    }
+}
+
+impl Drop for PrivateDoor {
+    fn drop(&mut self) {
+        self.task.abort();
+        self.places.lock().unwrap_or_else(PoisonError::into_inner).give_back(self.user.clone(), 1);
+    }
+}
