@@ -162,6 +162,8 @@ mod stop_rules;
 mod story;
 /// Programs that are suspended and go on, and clocks that differ.
 mod suspend;
+/// The broker in the place of the machine's pcscd, and the way back.
+mod taking_over;
 /// Programs that stories start and end by lines, and the one that saturates a card.
 mod talkers;
 /// The TCP port: access and isolation.

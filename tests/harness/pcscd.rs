@@ -5,7 +5,10 @@
 use std::{
     fs::{self, File},
     net::{Ipv4Addr, TcpListener, UdpSocket},
-    os::unix::net::UnixStream,
+    os::{
+        fd::OwnedFd,
+        unix::net::{UnixListener, UnixStream},
+    },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicU16, Ordering},
@@ -24,12 +27,17 @@ const MOST_READERS: usize = 16;
 /// Below the range of the system's ephemeral ports.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
 
+/// The name of the socket that pcscd is moved to, in its folder.
+pub const UPSTREAM: &str = "upstream.comm";
+
 /// A running pcscd. Dropping kills it.
 pub struct Pcscd {
     folder: tempfile::TempDir,
     first_port: u16,
     /// The names of the entries in the configuration, each of two readers.
     names: Vec<Vec<u8>>,
+    /// The socket that it is started with; `None` if it makes its own.
+    upstream: Option<UnixListener>,
     process: Child,
     /// Reserves these ports against other tests while pcscd is down.
     _reservation: UdpSocket,
@@ -56,15 +64,43 @@ impl Pcscd {
         fs::create_dir(folder.path().join("run"))?;
         fs::create_dir(folder.path().join("conf"))?;
         let names = configure(folder.path(), names, first_port)?;
-        let process = spawn(folder.path())?;
-        let mut pcscd = Self { folder, first_port, names, process, _reservation: reservation };
+        let process = spawn(folder.path(), None)?;
+        let mut pcscd = Self { folder, first_port, names, upstream: None, process, _reservation: reservation };
         pcscd.wait_until_ready()?;
         Ok(pcscd)
     }
 
     /// The socket's path: the value of `PCSCLITE_CSOCK_NAME` for clients.
     pub fn socket(&self) -> PathBuf {
-        self.folder.path().join("run/pcscd.comm")
+        let name = if self.upstream.is_some() { UPSTREAM } else { "pcscd.comm" };
+        self.run_folder().join(name)
+    }
+
+    /// The folder that is `/run/pcscd` for pcscd.
+    pub fn run_folder(&self) -> PathBuf {
+        self.folder.path().join("run")
+    }
+
+    /// Starts pcscd again as a service manager does that listens on [`UPSTREAM`] in its stead, or, if not
+    /// `is_upstream`, with its own socket. What others have put into its folder stays there.
+    ///
+    /// # Errors
+    /// The errors of [`Pcscd::start`].
+    pub fn move_socket(&mut self, is_upstream: bool) -> anyhow::Result<()> {
+        self.kill()?;
+        for left in [self.socket(), self.run_folder().join("pcscd.pid")] {
+            // An error means that it is not there.
+            let _ = fs::remove_file(left);
+        }
+        self.upstream = None;
+        if is_upstream {
+            let path = self.run_folder().join(UPSTREAM);
+            // An error means that it is not there.
+            let _ = fs::remove_file(&path);
+            self.upstream = Some(UnixListener::bind(path)?);
+        }
+        self.process = spawn(self.folder.path(), self.upstream.as_ref())?;
+        self.wait_until_ready()
     }
 
     /// The number of virtual readers.
@@ -103,10 +139,12 @@ impl Pcscd {
     /// The errors of [`Pcscd::start`].
     pub fn restart(&mut self) -> anyhow::Result<()> {
         self.kill()?;
-        let run = self.folder.path().join("run");
-        fs::remove_dir_all(&run)?;
-        fs::create_dir(&run)?;
-        self.process = spawn(self.folder.path())?;
+        let run = self.run_folder();
+        if self.upstream.is_none() {
+            fs::remove_dir_all(&run)?;
+            fs::create_dir(&run)?;
+        }
+        self.process = spawn(self.folder.path(), self.upstream.as_ref())?;
         self.wait_until_ready()
     }
 
@@ -192,17 +230,24 @@ fn driver() -> anyhow::Result<PathBuf> {
     paths.find(|path| path.exists()).context("no driver libifdvpcd.so: install the package vsmartcard-vpcd")
 }
 
-fn spawn(folder: &Path) -> anyhow::Result<Child> {
+fn spawn(folder: &Path, upstream: Option<&UnixListener>) -> anyhow::Result<Child> {
     let root = rustix::process::geteuid().is_root();
     // Another user may not create /run/pcscd, but owns the namespace's copy.
     let place = if root { "mkdir -p /run/pcscd" } else { "mount -t tmpfs none /run && mkdir /run/pcscd" };
-    let script =
-        format!("{place} && mount --bind \"$0/run\" /run/pcscd && exec pcscd --foreground --config \"$0/conf\"");
+    let activate =
+        if upstream.is_some() { "export LISTEN_PID=$$ LISTEN_FDS=1 && exec 3<&0 0</dev/null &&" } else { "" };
+    let script = format!(
+        "{place} && mount --bind \"$0/run\" /run/pcscd && {activate} exec pcscd --foreground --config \"$0/conf\""
+    );
+    let stdin = match upstream {
+        Some(socket) => OwnedFd::from(socket.try_clone()?).into(),
+        None => Stdio::null(),
+    };
     let log = File::options().create(true).append(true).open(folder.join("log"))?;
     Command::new("unshare")
         .args([if root { "-m" } else { "-rm" }, "sh", "-c", &script])
         .arg(folder)
-        .stdin(Stdio::null())
+        .stdin(stdin)
         .stdout(log.try_clone()?)
         .stderr(log)
         .spawn()
