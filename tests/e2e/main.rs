@@ -90,6 +90,8 @@ mod ownership;
 mod packages;
 /// Programs that use PC/SC, unchanged, on the broker's front door.
 mod pcsc_programs;
+/// The larger PC/SC programs of the system, many at once, and a newer libpcsclite.
+mod pcsc_suites;
 /// Permissions of every principal, as a table.
 mod permissions;
 /// A process id that is used again.

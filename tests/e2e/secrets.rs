@@ -19,7 +19,7 @@ use cardbroker_tests::{
         broker::{Broker, Setup},
         memory::Memory,
         pcscd::Pcscd,
-        run::{cardbroker, run_with_input},
+        run::{cardbroker, run, run_with_input},
     },
 };
 use tonic::{Request, metadata::MetadataValue};
@@ -311,6 +311,31 @@ fn a_wrong_pin_leaves_no_trace_with_simulated_readers() -> anyhow::Result<()> {
 #[test]
 fn the_right_pin_leaves_no_trace_with_real_readers() -> anyhow::Result<()> {
     a_pin_leaves_no_trace(Scene::pcsc)
+}
+
+#[test]
+fn the_pin_of_a_pcsc_program_leaves_no_trace() -> anyhow::Result<()> {
+    tell(async {
+        let pin = Marker::new()?;
+        let pcscd = Pcscd::start(1)?;
+        let _card = VirtualCard::insert(pcscd.port(0), with_pin(pin))?;
+        let broker = Setup::on(&pcscd)?.configuration("log.apdus = true\n").door("").log_level(TALKATIVE).start()?;
+        wait_for(&broker, READER, ReaderState::Ready).await?;
+        let memory = memory(&broker)?;
+        let hex = pin.hex();
+        let commands = [format!("0020008010{hex}"), format!("0024008020{hex}{hex}"), "00B0810005".to_owned()];
+        let mut program = Command::new(env!("CARGO_BIN_EXE_direct-pcsc"));
+        program.arg(pcscd.reader_name(0)).arg("--send").args(&commands).env("PCSCLITE_CSOCK_NAME", broker.door());
+        let used = run(&mut program)?;
+        ensure!(used.code == Some(0) && used.out.matches("9000").count() == 3, "{used:?}");
+        let log = broker.settled_log();
+        assert!(log.contains("00200080"), "{log}");
+        assert_unprinted(&[pin], "the broker", &log);
+        match memory {
+            Some(memory) => until_gone(&memory, pin, "after the program").await,
+            None => Ok(()),
+        }
+    })
 }
 
 #[test]

@@ -13,6 +13,7 @@ pub mod machine;
 pub mod markdown;
 pub mod memory;
 pub mod network;
+pub mod newer_pcsclite;
 pub mod nginx;
 pub mod pcscd;
 pub mod programs;

@@ -30,11 +30,11 @@ pub fn sign(hash: &[u8; 32]) -> Vec<u8> {
     general_authenticate(0x11, 0x9A, &[&[0x82, 0, 0x81, 32][..], hash].concat())
 }
 
-/// Generates the authentication key, authenticated by the management key.
+/// Generates the authentication key, authenticated by the management key. Returns its point.
 ///
 /// # Errors
 /// The card refuses a command.
-pub(super) fn personalize(transmit: &mut dyn FnMut(&[u8]) -> Vec<u8>) -> anyhow::Result<()> {
+pub(super) fn personalize(transmit: &mut dyn FnMut(&[u8]) -> Vec<u8>) -> anyhow::Result<Vec<u8>> {
     let mut transmit = |command: &[u8]| {
         let mut answer = transmit(command);
         let status = answer.split_off(answer.len().saturating_sub(2));
@@ -46,8 +46,9 @@ pub(super) fn personalize(transmit: &mut dyn FnMut(&[u8]) -> Vec<u8>) -> anyhow:
     let mut block = *challenge.last_chunk::<8>().context("no challenge")?;
     TdesEde3::new(MANAGEMENT_KEY.into()).encrypt_block((&mut block).into());
     transmit(&general_authenticate(0x03, 0x9B, &[&[0x82, 8][..], &block].concat()))?;
-    transmit(&[0x00, 0x47, 0x00, 0x9A, 5, 0xAC, 3, 0x80, 1, 0x11, 0x00])?;
-    Ok(())
+    let key = transmit(&[0x00, 0x47, 0x00, 0x9A, 5, 0xAC, 3, 0x80, 1, 0x11, 0x00])?;
+    // 7F49 43 86 41 and the point.
+    Ok(key.last_chunk::<65>().context("no key")?.to_vec())
 }
 
 /// GENERAL AUTHENTICATE with a dynamic authentication template of at most 127 bytes.

@@ -6,7 +6,7 @@ mod token;
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
         mpsc::{SyncSender, sync_channel},
     },
@@ -43,6 +43,8 @@ pub struct PivCard {
 #[derive(Default)]
 struct Place {
     plug: Mutex<Plug>,
+    /// The point of the authentication key. Set before the first insertion.
+    public_key: OnceLock<Vec<u8>>,
     commands: AtomicU64,
     resets: AtomicU64,
 }
@@ -85,6 +87,11 @@ impl PivCard {
         }
     }
 
+    /// The authentication key's point on P-256, uncompressed: 65 bytes.
+    pub fn public_key(&self) -> &[u8] {
+        self.place.public_key.get().map_or(&[], Vec::as_slice)
+    }
+
     /// The number of commands that reached the card.
     pub fn commands_seen(&self) -> u64 {
         self.place.commands.load(Relaxed)
@@ -113,10 +120,9 @@ impl Place {
 
     /// Runs until the card is removed; `inserted` gets the result of the first connection.
     fn live(&self, mut token: Token<'_>, port: u16, reset_time: Duration, inserted: &SyncSender<anyhow::Result<()>>) {
-        let personalized = token.powered(personalize);
-        if personalized.is_err() {
-            let _ = inserted.try_send(personalized);
-            return;
+        match token.powered(personalize) {
+            Ok(key) => drop(self.public_key.set(key)),
+            Err(error) => return drop(inserted.try_send(Err(error))),
         }
         while !self.plug().pulled {
             let connected = Link::connect(port).and_then(|link| Ok((link.try_clone()?, link)));

@@ -1,0 +1,161 @@
+//! The larger PC/SC programs of the system on the front door: PKCS#11 in two programs, many programs at once, and a
+//! newer libpcsclite.
+
+use std::{fs, path::PathBuf, process::Command, thread, time::Duration};
+
+use anyhow::{Context, ensure};
+use cardbroker_client::ReaderState;
+use cardbroker_core::simulated_card::CardOptions;
+use cardbroker_tests::{
+    cards::{
+        VirtualCard,
+        piv::{PIN, PivCard},
+    },
+    harness::{
+        broker::{Broker, Setup},
+        newer_pcsclite,
+        pcscd::Pcscd,
+        run::{Run, run},
+    },
+};
+
+use crate::world::{COUNT, READER, tell, wait_for};
+
+const DIRECT: &str = env!("CARGO_BIN_EXE_direct-pcsc");
+
+/// A broker on a private pcscd with a PIV card, and its door.
+struct World {
+    broker: Broker,
+    card: PivCard,
+    pcscd: Pcscd,
+}
+
+impl World {
+    async fn new() -> anyhow::Result<Self> {
+        let pcscd = Pcscd::start(1)?;
+        let card = PivCard::insert(pcscd.port(0), Duration::ZERO)?;
+        let broker = Setup::on(&pcscd)?.door("").start()?;
+        wait_for(&broker, READER, ReaderState::Ready).await?;
+        Ok(Self { broker, card, pcscd })
+    }
+
+    /// A program with the door as its PC/SC service.
+    fn behind(&self, program: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        command.args(arguments).env("PCSCLITE_CSOCK_NAME", self.broker.door());
+        command
+    }
+
+    /// Writes the public key, which the card's certificate would contain, for OpenSC. Returns the path.
+    fn key_file(&self) -> anyhow::Result<PathBuf> {
+        // SubjectPublicKeyInfo of a key on P-256, in front of the point.
+        let algorithm = b"\x30\x59\x30\x13\x06\x07\x2A\x86\x48\xCE\x3D\x02\x01\x06\x08\x2A\x86\x48\xCE\x3D\x03\x01\x07\
+                          \x03\x42\x00";
+        let path = self.broker.folder().join("9a.der");
+        fs::write(&path, [&algorithm[..], self.card.public_key()].concat())?;
+        Ok(path)
+    }
+
+    /// Signs a hash with pkcs11-tool; returns the signature.
+    fn sign(&self, name: &str) -> anyhow::Result<Vec<u8>> {
+        let [hash, signature] = ["hash", "signature"].map(|end| self.broker.folder().join(format!("{name}.{end}")));
+        fs::write(&hash, [7; 32])?;
+        let [hash, out] = [&hash, &signature].map(|path| path.display().to_string());
+        let arguments =
+            ["--login", "--pin", PIN, "--sign", "--mechanism", "ECDSA", "--id", "01", "-i", &hash, "-o", &out];
+        let signed = run(self.behind("pkcs11-tool", &arguments).env("PIV_9A_KEY", self.key_file()?))?;
+        ensure!(signed.code == Some(0), "{signed:?}");
+        Ok(fs::read(signature)?)
+    }
+}
+
+/// Runs a program as a user does; it must succeed.
+fn succeeds(command: &mut Command) -> anyhow::Result<Run> {
+    let done = run(command).with_context(|| format!("is {} installed?", command.get_program().display()))?;
+    ensure!(done.code == Some(0), "{done:?}");
+    Ok(done)
+}
+
+#[test]
+fn two_pkcs11_programs_sign_while_a_third_reads() -> anyhow::Result<()> {
+    tell(async {
+        let world = World::new().await?;
+        assert_eq!(world.sign("alone")?.len(), 64);
+        thread::scope(|scope| {
+            let signers = ["first", "second"].map(|name| {
+                let world = &world;
+                scope.spawn(move || (0..3).map(|_| world.sign(name)).collect::<anyhow::Result<Vec<_>>>())
+            });
+            let reader = scope.spawn(|| succeeds(&mut world.behind("pkcs15-tool", &["--dump"])));
+            for signer in signers {
+                let signed = signer.join().ok().context("no result")??;
+                ensure!(signed.iter().all(|signature| signature.len() == 64));
+            }
+            ensure!(reader.join().ok().context("no result")??.out.contains("PIV"));
+            Ok(())
+        })
+    })
+}
+
+#[test]
+fn p11tool_lists_the_token_of_opensc() -> anyhow::Result<()> {
+    tell(async {
+        let world = World::new().await?;
+        let module = fs::read_dir("/usr/lib")?.flatten().map(|entry| entry.path().join("opensc-pkcs11.so"));
+        let module = module.into_iter().find(|path| path.exists()).context("no module of OpenSC")?;
+        let provider = format!("--provider={}", module.display());
+        let listed = succeeds(&mut world.behind("p11tool", &[&provider, "--list-tokens"]))?;
+        assert!(listed.out.contains("Manufacturer: piv_II"), "{listed:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn eight_programs_of_four_kinds_finish_together() -> anyhow::Result<()> {
+    tell(async {
+        let world = World::new().await?;
+        let reader = world.pcscd.reader_name(0);
+        let programs: [(&str, Vec<&str>); 4] = [
+            ("pkcs15-tool", vec!["--dump"]),
+            ("opensc-tool", vec!["--reader", &reader, "--serial"]),
+            ("opensc-tool", vec!["--reader", &reader, "--name"]),
+            ("pkcs11-tool", vec!["--list-slots"]),
+        ];
+        let alone = programs.each_ref().map(|(program, arguments)| run(&mut world.behind(program, arguments)));
+        thread::scope(|scope| {
+            let together = [0, 1].map(|_| {
+                programs.each_ref().map(|(program, arguments)| {
+                    let world = &world;
+                    scope.spawn(move || run(&mut world.behind(program, arguments)))
+                })
+            });
+            for half in together {
+                for (program, alone) in half.into_iter().zip(&alone) {
+                    let (together, alone) = (program.join().ok().context("no result")??, alone.as_ref());
+                    let alone = alone.map_err(|error| anyhow::anyhow!("{error:#}"))?;
+                    ensure!((together.code, &together.out) == (alone.code, &alone.out), "{together:?} {alone:?}");
+                }
+            }
+            Ok(())
+        })
+    })
+}
+
+#[test]
+fn a_newer_library_is_served() -> anyhow::Result<()> {
+    tell(async {
+        let newer = newer_pcsclite::files()?;
+        let pcscd = Pcscd::start(1)?;
+        let _card = VirtualCard::insert(pcscd.port(0), CardOptions::default())?;
+        let broker = Setup::on(&pcscd)?.door("").start()?;
+        wait_for(&broker, READER, ReaderState::Ready).await?;
+        let reader = pcscd.reader_name(0);
+        for arguments in [&[&reader, "--send", COUNT][..], &[&reader, "--pairs", "50", "--transactions"]] {
+            let done = succeeds(newer.run(DIRECT)?.args(arguments).env("PCSCLITE_CSOCK_NAME", broker.door()))?;
+            assert!(done.out.contains("9000") || done.out.contains("\"broken\":0"), "{done:?}");
+        }
+        let log = broker.settled_log();
+        assert!(log.contains("version=V4_5"), "{log}");
+        Ok(())
+    })
+}
