@@ -52,7 +52,12 @@ fn the_example_shows_the_defaults() {
     let reader = shown.reader("Yubico YubiKey FIDO+CCID 00 00");
     assert_eq!(
         reader,
-        ReaderSettings { alias: Some("yubikey".into()), own: Own::OnDemand, ..ReaderSettings::default() }
+        ReaderSettings {
+            alias: Some("yubikey".into()),
+            own: Own::OnDemand,
+            pcsclite_isolation: Some(super::Isolation::User),
+            ..ReaderSettings::default()
+        }
     );
     let readers = ReadersConfig { simulate_from: shown.readers.simulate_from.clone(), ..ReadersConfig::default() };
     assert!(readers.simulate_from.is_some());

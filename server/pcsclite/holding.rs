@@ -141,6 +141,14 @@ impl Connection {
         let Some(held) = self.turns.held(handle) else { return };
         held.since = Instant::now();
         held.phase = if keeps && !has_news { Phase::Kept(limit) } else { Phase::Resting { has_news } };
+        self.end_rest(handle);
+    }
+
+    /// Ends the turn of the handle if it rests and others wait that it delays for nothing.
+    pub(super) fn end_rest(&mut self, handle: u32) {
+        if self.turns.held(handle).is_some_and(|held| held.is_rest_over()) {
+            self.end_turn(handle);
+        }
     }
 
     /// A call of the handle gets this code without a turn. A place in the queue is of no use to it any more unless the

@@ -36,6 +36,7 @@ const ANY_OLD: u32 = 0x1000;
 impl Connection {
     pub(super) async fn begin(&mut self, handle: u32) -> Result<Code, Ended> {
         let Some(insertion) = self.insertion(handle)? else { return Ok(Code::READER_UNAVAILABLE) };
+        self.end_rest(handle);
         let code = match self.shared.desk.handles(|handles| handles.begin(handle, &insertion)) {
             Ask::Answer(code) => self.refuse(handle, code),
             Ask::Ready => Code::SUCCESS,
@@ -94,6 +95,7 @@ impl Connection {
         let Ok(command) = UnitCommand::raw(command) else { return Ok(Err(Code::INVALID_PARAMETER)) };
         let selects = command.header().selects_by_name();
         let Some(insertion) = self.insertion(handle)? else { return Ok(Err(Code::READER_UNAVAILABLE)) };
+        self.end_rest(handle);
         match self.shared.desk.handles(|handles| handles.ask(handle, &insertion)) {
             Ask::Answer(code) => return Ok(Err(self.refuse(handle, code))),
             Ask::Ready => {}

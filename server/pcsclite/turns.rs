@@ -38,8 +38,6 @@ pub(super) struct Held {
     selection: u64,
     /// The end of the last call of the handle.
     pub(super) since: Instant,
-    /// The number of waiting callers.
-    waiters: usize,
     /// How the handle uses the turn between its calls.
     pub(super) phase: Phase,
 }
@@ -89,7 +87,7 @@ impl Waiting {
 impl Held {
     pub(super) fn new(session: Box<Session>, phase: Phase) -> Self {
         let selection = session.marks().selection();
-        Self { session, selection, since: Instant::now(), waiters: 0, phase }
+        Self { session, selection, since: Instant::now(), phase }
     }
 
     /// The time at which the turn ends unless the handle comes back before; `None` if it does not end by itself.
@@ -102,7 +100,7 @@ impl Held {
                 let rest = rest::Rest {
                     began: self.session.turn().began,
                     since: self.since,
-                    is_wanted: self.waiters > 0,
+                    is_wanted: self.session.waiters() > 0,
                     is_costly: marks.is_raised() || marks.selection() != self.selection,
                     is_pair_open: self.session.is_pair_open(),
                     has_news,
@@ -110,6 +108,11 @@ impl Held {
                 Some(rest.end())
             }
         }
+    }
+
+    /// Whether the turn rests and is due to end. A timer would notice up to 1 ms later, when the handle has come back.
+    pub(super) fn is_rest_over(&self) -> bool {
+        matches!(self.phase, Phase::Resting { .. }) && self.end().is_some_and(|end| end <= Instant::now())
     }
 
     /// Waits for an event. Cancel-safe.
@@ -126,7 +129,8 @@ impl Held {
                 biased;
                 news = self.session.news() => match news {
                     SessionEvent::Over(over) => return Event::Over(over),
-                    SessionEvent::Waiters(waiters) => self.waiters = waiters,
+                    // The end of a rest depends on them.
+                    SessionEvent::Waiters(_) => {}
                 },
                 () = ends => return match self.phase {
                     Phase::Kept(_) => Event::Idle,

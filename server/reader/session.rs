@@ -160,6 +160,11 @@ impl Session {
         &self.grant.marks
     }
 
+    /// The number of callers that wait for the reader.
+    pub fn waiters(&self) -> usize {
+        *self.grant.waiters.borrow()
+    }
+
     /// Whether the session's next command completes a chain or an answer.
     pub fn is_pair_open(&self) -> bool {
         self.grant.activity.is_pair_open()

@@ -106,6 +106,34 @@ async fn a_transaction_keeps_others_out_and_hands_over_at_its_end() {
 }
 
 #[tokio::test]
+async fn programs_that_never_pause_take_turns() {
+    let mut world = world().await;
+    let mut busy = Vec::new();
+    for pid in 1..=4 {
+        let mut program = world.program(pid, 4).await;
+        busy.push(tokio::spawn(async move {
+            let (handle, _) = program.connect(READER, SHARED).await.unwrap();
+            let (mut turns, end) = (0_u32, Instant::now() + Duration::from_millis(500));
+            while Instant::now() < end {
+                assert_eq!(program.begin(handle).await, Code::SUCCESS);
+                program.transmit(handle, READ).await.unwrap();
+                assert_eq!(program.end(handle, 0).await, Code::SUCCESS);
+                turns += 1;
+            }
+            turns
+        }));
+    }
+    let mut turns = Vec::new();
+    for program in busy {
+        turns.push(program.await.unwrap());
+    }
+    // A program that is not back yet when the card is free does not wait, so equal numbers are not to be had.
+    let [fewest, most] = [turns.iter().min().unwrap(), turns.iter().max().unwrap()];
+    assert!(2 * fewest > *most, "{turns:?}");
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn another_program_does_not_inherit_a_verified_pin() {
     for (isolation, inherited) in [(Isolation::Process, [0x63, 0xC3]), (Isolation::User, [0x90, 0x00])] {
         let mut world = World::new(PcscliteConfig { isolation, ..PcscliteConfig::default() }).await;

@@ -160,6 +160,8 @@ impl Actor {
         };
         // The session itself sends the thread its tasks.
         self.worker.begin(Work::Session(Box::new(holding)));
+        // Others may wait already, and give the actor no other reason to look.
+        self.judge_session(now);
     }
 
     /// Notes the caller of a turn that begins. Returns whether the turn before was another caller's.
