@@ -20,13 +20,17 @@ const KILL_LIMIT: f64 = 5e6;
 const POLLS_MS: std::ops::Range<u64> = 100..300;
 
 #[derive(Clone, Copy)]
-struct Way {
+pub(crate) struct Way {
     name: &'static str,
     arguments: &'static [&'static str],
     by_broker: bool,
     kills: bool,
     limit: Option<f64>,
 }
+
+/// From the end of a transaction to the next, by PC/SC.
+pub(crate) const TRANSACTION_ENDS: Way =
+    Way { name: "PC/SC: transaction ends", arguments: &[], by_broker: false, kills: false, limit: None };
 
 const WAYS: [Way; 5] = [
     Way {
@@ -50,7 +54,7 @@ const WAYS: [Way; 5] = [
         kills: true,
         limit: Some(KILL_LIMIT),
     },
-    Way { name: "PC/SC: transaction ends", arguments: &[], by_broker: false, kills: false, limit: None },
+    TRANSACTION_ENDS,
     Way { name: "PC/SC: holder of a transaction killed", arguments: &[], by_broker: false, kills: true, limit: None },
 ];
 
@@ -80,7 +84,11 @@ pub(crate) async fn measure(effort: Effort) -> anyhow::Result<Table> {
 }
 
 /// From the moment before the holder leaves, or is killed, to the moment after the waiter has the card.
-fn hand_overs(way: Way, start: &dyn Fn() -> anyhow::Result<Program>, count: u32) -> anyhow::Result<Vec<i64>> {
+pub(crate) fn hand_overs(
+    way: Way,
+    start: &dyn Fn() -> anyhow::Result<Program>,
+    count: u32,
+) -> anyhow::Result<Vec<i64>> {
     let mut times = Vec::new();
     let (mut holder, mut waiter) = (start()?, start()?);
     take(&mut holder)?;

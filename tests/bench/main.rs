@@ -3,6 +3,7 @@
 mod alone;
 mod clock;
 mod daemon;
+mod door;
 mod events;
 mod floods;
 mod groups;
@@ -80,6 +81,8 @@ enum Case {
     Users,
     /// From one holder of the card to the next.
     HandOver,
+    /// Programs that use PC/SC, on pcscd and on the front door.
+    Door,
     /// From an insertion to the watching clients.
     Events,
     /// Operators who look on: the cost of a trace and of a status.
@@ -142,6 +145,7 @@ async fn measure(case: Case, effort: Effort, before: Option<&Path>) -> anyhow::R
         Case::Groups => vec![groups::measure(effort, before).await?],
         Case::Users => vec![users::measure(effort).await?],
         Case::HandOver => vec![hand_over::measure(effort).await?],
+        Case::Door => door::measure(effort).await?,
         Case::Events => vec![events::measure(effort).await?],
         Case::Operators => vec![operators::measure(effort).await?],
         Case::Floods => vec![floods::measure(effort, before).await?],

@@ -91,8 +91,13 @@ impl Stage {
 
     /// Starts a process that uses PC/SC itself, and waits for its line `ready`.
     pub(crate) fn direct(&self, arguments: &[&str]) -> anyhow::Result<Program> {
-        ready(worker(arguments)?.env("PCSCLITE_CSOCK_NAME", self.pcscd.socket()))
+        behind(&self.pcscd.socket(), arguments)
     }
+}
+
+/// Starts a process that uses the PC/SC service at `socket`, and waits for its line `ready`.
+pub(crate) fn behind(socket: &Path, arguments: &[&str]) -> anyhow::Result<Program> {
+    ready(worker(arguments)?.env("PCSCLITE_CSOCK_NAME", socket))
 }
 
 /// A process's way to the broker: its variables of the environment.

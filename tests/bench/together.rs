@@ -26,7 +26,7 @@ const SHORTEST_MS: u64 = 1_000;
 const DIRECT_MS: u64 = 5_000;
 
 /// The clients that share the card.
-struct Crowd {
+pub(crate) struct Crowd {
     name: String,
     clients: u64,
     /// The card's time for a unit, in ms.
@@ -48,6 +48,13 @@ pub(crate) async fn measure(effort: Effort) -> anyhow::Result<Vec<Table>> {
     Ok(vec![table(&series)])
 }
 
+impl Crowd {
+    /// So many clients, whose units take the card so long.
+    pub(crate) fn new(clients: u64, unit_ms: u64) -> Self {
+        Self { name: format!("{clients} clients"), clients, unit_ms, slow_card: true }
+    }
+}
+
 /// The results of one crowd in all rounds.
 struct Series {
     crowd: Crowd,
@@ -57,7 +64,7 @@ struct Series {
 
 /// How the card was shared, one value for each round.
 #[derive(Default)]
-struct Sharing {
+pub(crate) struct Sharing {
     /// The ratio of the fewest turns of a client to the most.
     shares: Vec<f64>,
     /// The longest wait of a round, as a multiple of clients × unit.
@@ -86,8 +93,18 @@ async fn rounds(stage: &Stage, crowd: Crowd, effort: Effort) -> anyhow::Result<S
 }
 
 impl Sharing {
+    /// The fewest turns to the most, the worst wait, and all turns to those of one alone.
+    pub(crate) fn ratios(&self) -> [Spread; 3] {
+        [&self.shares, &self.worst_waits, &self.totals].map(|values| Spread::of(values))
+    }
+
     /// Measures one client alone, then all at once.
-    fn add(&mut self, crowd: &Crowd, start: &dyn Fn() -> anyhow::Result<Program>, ms: u64) -> anyhow::Result<()> {
+    pub(crate) fn add(
+        &mut self,
+        crowd: &Crowd,
+        start: &dyn Fn() -> anyhow::Result<Program>,
+        ms: u64,
+    ) -> anyhow::Result<()> {
         let alone = times(&mut start()?, &format!("for {SHORTEST_MS}"))?;
         let rate_alone = alone.len() as f64 / (alone.iter().sum::<i64>() as f64 / 1e6);
         let unit = alone.iter().copied().collect::<Samples>().median() as f64;
@@ -128,7 +145,7 @@ fn table(series: &[Series]) -> Table {
     let (mut rows, mut targets) = (Vec::new(), Vec::new());
     for Series { crowd, broker, direct } in series {
         for (way, sharing) in [("broker", broker), ("PC/SC", direct)] {
-            let ratios = [&sharing.shares, &sharing.worst_waits, &sharing.totals].map(|values| Spread::of(values));
+            let ratios = sharing.ratios();
             let waits = &sharing.waits;
             rows.push(vec![
                 Cell::text(&crowd.name),

@@ -46,6 +46,8 @@ struct Place {
     /// The point of the authentication key. Set before the first insertion.
     public_key: OnceLock<Vec<u8>>,
     commands: AtomicU64,
+    /// The time of each command.
+    command_ms: AtomicU64,
     resets: AtomicU64,
 }
 
@@ -90,6 +92,11 @@ impl PivCard {
     /// The authentication key's point on P-256, uncompressed: 65 bytes.
     pub fn public_key(&self) -> &[u8] {
         self.place.public_key.get().map_or(&[], Vec::as_slice)
+    }
+
+    /// From now on each command takes so long, as on a real card.
+    pub fn slow_down(&self, command: Duration) {
+        self.place.command_ms.store(u64::try_from(command.as_millis()).unwrap_or(u64::MAX), Relaxed);
     }
 
     /// The number of commands that reached the card.
@@ -158,6 +165,7 @@ impl Place {
             match link.receive(None)? {
                 Some(Request::Command(command)) => {
                     self.commands.fetch_add(1, Relaxed);
+                    thread::sleep(Duration::from_millis(self.command_ms.load(Relaxed)));
                     link.send(&transmit(&command))?;
                 }
                 Some(Request::Atr) => link.send(&ATR)?,

@@ -1,0 +1,191 @@
+//! Programs that use PC/SC, on pcscd and on the broker's front door: alone, at a hand-over, and many at once.
+
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, ensure};
+use cardbroker_tests::{
+    cards::piv::PivCard,
+    harness::{
+        broker::{Broker, Setup},
+        pcscd::Pcscd,
+    },
+};
+
+use crate::{
+    Effort,
+    alone::READ_RECORD,
+    hand_over::{TRANSACTION_ENDS, hand_overs},
+    report::{Cell, Limit, Table, Target, progress},
+    samples::{Samples, Spread},
+    stage::{READER, Stage, behind, times, until_ready},
+    together::{Crowd, Sharing},
+};
+
+/// A handle that keeps its turn, and a transaction with one command, beside pcscd.
+const ALONE: [(&str, &str, f64); 2] =
+    [("exclusive", "held handle, one APDU", 1.3), ("transaction", "Begin, one APDU, End", 2.0)];
+
+/// The 99th percentile of a hand-over between programs that raise and select nothing, in ns.
+const HAND_OVER: f64 = 1e6;
+
+const CLIENTS: u64 = 8;
+const COMMAND_MS: u64 = 5;
+const COMMANDS: usize = 4;
+const LEAST_SHARE: f64 = 0.9;
+const WORST_WAIT: f64 = 1.2;
+
+/// Two programs that read a PIV card whose resets take so long, beside one alone.
+const RESET: Duration = Duration::from_millis(150);
+const COMMAND: Duration = Duration::from_millis(10);
+const TWO_READERS: f64 = 4.0;
+
+pub(crate) async fn measure(effort: Effort) -> anyhow::Result<Vec<Table>> {
+    Ok(vec![alone(effort).await?, together(effort).await?, two_readers(effort).await?])
+}
+
+/// A broker for the stage's reader with an open door.
+async fn open(stage: &Stage) -> anyhow::Result<Broker> {
+    stage.start(stage.setup()?.door("").log_level("info")).await
+}
+
+async fn alone(effort: Effort) -> anyhow::Result<Table> {
+    let stage = Stage::new(0, 0)?;
+    let (reader, count) = (stage.reader_name(), effort.choose(2_000, 200));
+    let mut samples: [[Samples; 2]; 3] = Default::default();
+    let mut ratios = [Vec::new(), Vec::new()];
+    for round in 1..=effort.rounds {
+        progress(&format!("front door, alone, round {round} of {}", effort.rounds));
+        let mut medians = [[0.0; 2]; 2];
+        let mut one = |by_door: usize, socket: &Path| -> anyhow::Result<()> {
+            for (index, (way, ..)) in ALONE.iter().enumerate() {
+                let mut user = behind(socket, &["units", way, &reader, READ_RECORD])?;
+                times(&mut user, &format!("times {}", count / 10))?;
+                let measured: Samples = times(&mut user, &format!("times {count}"))?.into_iter().collect();
+                medians[by_door][index] = measured.median() as f64;
+                samples[index][by_door].add(measured.iter());
+            }
+            let start = || behind(socket, &["holder", "transaction", &reader]);
+            samples[2][by_door].add(hand_overs(TRANSACTION_ENDS, &start, effort.choose(20, 3))?);
+            Ok(())
+        };
+        one(0, &stage.pcsc_socket())?;
+        let mut broker = open(&stage).await?;
+        one(1, &broker.door())?;
+        broker.stop()?;
+        for (index, ratios) in ratios.iter_mut().enumerate() {
+            ratios.push(medians[1][index] / medians[0][index]);
+        }
+    }
+    let names = ALONE.map(|(_, name, _)| name).into_iter().chain(["hand-over: transaction ends"]);
+    let mut rows = Vec::new();
+    for ((index, name), ways) in names.enumerate().zip(&samples) {
+        for (way, samples) in ["pcscd", "front door"].iter().zip(ways) {
+            let [p50, p99, max] = Cell::quantiles(samples);
+            let ratio = ratios.get(index).filter(|_| *way != "pcscd");
+            let ratio = ratio.map_or(Cell::None, |ratios| Cell::Ratio(Spread::of(ratios)));
+            rows.push(vec![Cell::text(name), Cell::text(*way), p50, p99, max, ratio]);
+        }
+    }
+    let limits = ALONE.iter().zip(&ratios);
+    let mut targets: Vec<_> = limits
+        .map(|((_, name, limit), ratios)| Target::new(*name, Limit::AtMost(*limit), Spread::of(ratios).median))
+        .collect();
+    let p99 = samples[2][1].quantile(0.99) as f64;
+    targets.push(Target::new("front door: hand-over, p99", Limit::Within(HAND_OVER), p99));
+    Ok(Table {
+        title: "Front door, alone",
+        about: "Programs that use PC/SC, on pcscd and on the broker's front door, with a card that answers at once. \
+                The ratio is to pcscd, median to median. The hand-over is from the end of a transaction to the \
+                beginning of that of a waiting program; neither sends a command."
+            .into(),
+        columns: vec!["what", "way", "p50", "p99", "max", "ratio"],
+        rows,
+        targets,
+    })
+}
+
+async fn together(effort: Effort) -> anyhow::Result<Table> {
+    let stage = Stage::new(COMMAND_MS, 0)?;
+    let reader = stage.reader_name();
+    let crowd = Crowd::new(CLIENTS, COMMANDS as u64 * COMMAND_MS);
+    let mut ways: [(&str, Sharing); 2] = [("pcscd", Sharing::default()), ("front door", Sharing::default())];
+    let ms = effort.choose(5_000, 2_500);
+    for round in 1..=effort.rounds {
+        progress(&format!("front door, together, round {round} of {}", effort.rounds));
+        let arguments = [&["units", "transaction", &reader][..], &[READ_RECORD; COMMANDS]].concat();
+        ways[0].1.add(&crowd, &|| behind(&stage.pcsc_socket(), &arguments), ms)?;
+        let mut broker = open(&stage).await?;
+        let door = broker.door();
+        ways[1].1.add(&crowd, &|| behind(&door, &arguments), ms)?;
+        broker.stop()?;
+    }
+    let mut rows = Vec::new();
+    let mut targets = Vec::new();
+    for (way, sharing) in &ways {
+        let [shares, worst, _] = sharing.ratios();
+        rows.push(vec![Cell::text(*way), Cell::Ratio(shares), Cell::Ratio(worst)]);
+        if *way == "front door" {
+            targets.push(Target::new("8 programs: fewest : most turns", Limit::AtLeast(LEAST_SHARE), shares.median));
+            targets.push(Target::new("8 programs: worst wait", Limit::AtMost(WORST_WAIT), worst.median));
+        }
+    }
+    Ok(Table {
+        title: "Front door, together",
+        about: "Eight programs run transactions of 4 commands of 5 ms that raise and select nothing, as fast as they \
+                can. The ratios: the fewest turns of a program to the most; the longest wait to programs × unit."
+            .into(),
+        columns: vec!["way", "fewest : most", "worst wait"],
+        rows,
+        targets,
+    })
+}
+
+async fn two_readers(effort: Effort) -> anyhow::Result<Table> {
+    let pcscd = Pcscd::start(1)?;
+    let card = PivCard::insert(pcscd.port(0), RESET)?;
+    card.slow_down(COMMAND);
+    let mut broker = Setup::on(&pcscd)?.door("").log_level("info").start()?;
+    until_ready(&broker.client().await?, READER).await?;
+    let (mut ones, mut twos, mut ratios) = (Samples::default(), Samples::default(), Vec::new());
+    for round in 1..=effort.rounds {
+        progress(&format!("front door, pkcs15-tool, round {round} of {}", effort.rounds));
+        let [one, two] = [1, 2].map(|count| dumps(&broker.door(), count));
+        let (one, two) = (one?, two?);
+        ratios.push(two as f64 / one as f64);
+        ones.add([one]);
+        twos.add([two]);
+    }
+    broker.stop()?;
+    let ratio = Spread::of(&ratios);
+    let row = |name: &str, samples: &Samples, ratio| {
+        vec![Cell::text(name), Cell::Time(samples.median()), Cell::Time(samples.max()), ratio]
+    };
+    Ok(Table {
+        title: "Front door, pkcs15-tool",
+        about: "pkcs15-tool --dump on a PIV card whose commands take 10 ms and whose resets take 150 ms: one program \
+                alone, and the time in which two at once, each an isolation group, have both ended."
+            .into(),
+        columns: vec!["programs", "p50", "max", "ratio"],
+        rows: vec![row("one", &ones, Cell::None), row("two at once", &twos, Cell::Ratio(ratio))],
+        targets: vec![Target::new("two pkcs15-tool --dump", Limit::AtMost(TWO_READERS), ratio.median)],
+    })
+}
+
+/// The time in which so many programs at once have read the card, in ns.
+fn dumps(door: &Path, count: usize) -> anyhow::Result<i64> {
+    let began = Instant::now();
+    let start = |_| {
+        let mut dump = Command::new("pkcs15-tool");
+        dump.arg("--dump").env("PCSCLITE_CSOCK_NAME", door).stdout(Stdio::null()).stderr(Stdio::null());
+        dump.spawn().context("cannot run pkcs15-tool: is opensc installed?")
+    };
+    let mut programs = (0..count).map(start).collect::<anyhow::Result<Vec<_>>>()?;
+    for program in &mut programs {
+        ensure!(program.wait()?.success(), "pkcs15-tool has failed");
+    }
+    Ok(crate::samples::nanoseconds(began.elapsed()))
+}
