@@ -13,7 +13,7 @@ use anyhow::{Context, ensure};
 use super::run::wait;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-/// For downloading 20 MB.
+/// The maximum time of a download of 20 MB.
 const MAKING: Duration = Duration::from_secs(300);
 
 /// The libraries in a folder of their own.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use cardbroker_core::{budget, pcsclite::code::Code};
 
-use super::program::{Program, World};
+use super::program::{Program, USER, World};
 use crate::{
     config::{Exclusive, Isolation, PcscliteConfig},
     pcsclite::cards::EPOCH,
@@ -144,6 +144,27 @@ async fn another_program_does_not_inherit_a_verified_pin() {
         assert_eq!(first.transmit(one, IS_VERIFIED).await, told);
         world.stop().await;
     }
+}
+
+#[tokio::test]
+async fn a_private_door_is_one_group_of_one_user() {
+    let mut world = world().await;
+    let door = World::private_door();
+    let (mut answers, mut members) = (Vec::new(), Vec::new());
+    for (pid, command) in [(1, VERIFY), (2, IS_VERIFIED)] {
+        let mut program = world.connect_at(pid, USER, &door);
+        program.establish(5).await;
+        let (handle, _) = program.connect(READER, SHARED).await.unwrap();
+        answers.push(program.transmit(handle, command).await.unwrap());
+        // The group ends with the last of its connections.
+        members.push(program);
+    }
+    assert_eq!(answers, [[0x90, 0], [0x90, 0]]);
+    let mut outside = world.program(3, 4).await;
+    let (handle, _) = outside.connect(READER, SHARED).await.unwrap();
+    assert_eq!(outside.transmit(handle, IS_VERIFIED).await.unwrap(), [0x63, 0xC3]);
+    assert!(world.connect_at(4, USER + 1, &door).is_closed().await, "another user");
+    world.stop().await;
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     backend::simulated::Simulated,
     broker::{Broker, BrokerTasks},
+    caller::group::GroupKey,
     config::{Config, PcscliteConfig},
     listen::DoorBudgets,
     pcsclite::{
@@ -24,7 +25,7 @@ use crate::{
 
 /// No answer takes longer, unless a program waits for its turn.
 const LONGEST: Duration = Duration::from_secs(20);
-const USER: u32 = 1000;
+pub(super) const USER: u32 = 1000;
 
 /// A broker with simulated readers, and its door without a listener.
 pub(super) struct World {
@@ -58,20 +59,28 @@ impl World {
 
     /// Connects the process with this number.
     pub(super) fn connect(&mut self, pid: u32) -> Program {
+        self.connect_at(pid, USER, &Entrance::Main)
+    }
+
+    /// Connects the process with this number, of this user, by this entrance.
+    pub(super) fn connect_at(&mut self, pid: u32, uid: u32, entrance: &Entrance) -> Program {
         let (here, there) = UnixStream::pair().unwrap();
         self.next += 1;
-        let caller = Caller::local(self.next, USER, 0, Some(pid), Some(7));
-        self.shared.admit(&self.connections, there, caller, &Entrance::Main);
+        let caller = Caller::local(self.next, uid, 0, Some(pid), Some(7));
+        self.shared.admit(&self.connections, there, caller, entrance);
         Program { stream: here, context: 0 }
+    }
+
+    /// A private door of a process of the user.
+    pub(super) fn private_door() -> Entrance {
+        let opener = Caller::local(0, USER, 0, Some(99), Some(7));
+        Entrance::Private { group: GroupKey::Caller(opener.key), user: opener.principal() }
     }
 
     /// A program with a context.
     pub(super) async fn program(&mut self, pid: u32, minor: u32) -> Program {
         let mut program = self.connect(pid);
-        assert_eq!(program.call(0x11, &[4, minor, 0]).await, [4, minor, 0]);
-        let established = program.call(0x01, &[2, 0, 0]).await;
-        assert_eq!(established[2], 0);
-        program.context = established[1];
+        program.establish(minor).await;
         program
     }
 
@@ -98,6 +107,14 @@ fn words(bytes: &[u8]) -> Vec<u32> {
 }
 
 impl Program {
+    /// Agrees on a version and establishes the context.
+    pub(super) async fn establish(&mut self, minor: u32) {
+        assert_eq!(self.call(0x11, &[4, minor, 0]).await, [4, minor, 0]);
+        let established = self.call(0x01, &[2, 0, 0]).await;
+        assert_eq!(established[2], 0);
+        self.context = established[1];
+    }
+
     pub(super) async fn send(&mut self, command: u32, body: &[u8], payload: &[u8]) {
         let header = bytes(&[u32::try_from(body.len()).unwrap(), command]);
         for part in [&*header, body, payload] {
