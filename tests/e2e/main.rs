@@ -88,6 +88,8 @@ mod own_configuration;
 mod ownership;
 /// The Debian package on a clean system: installed, used, upgraded, purged.
 mod packages;
+/// PC/SC programs that are killed at each stage of a call.
+mod pcsc_kills;
 /// Programs that use PC/SC, unchanged, on the broker's front door.
 mod pcsc_programs;
 /// The larger PC/SC programs of the system, many at once, and a newer libpcsclite.

@@ -15,7 +15,7 @@ use cardbroker_tests::{
 
 use crate::{
     conversation::{Conversation, opening},
-    secrets::{Marker, memory, until_gone, with_pin},
+    secrets::{Marker, a_pcsc_programs_pin_leaves_no_trace, memory, until_gone, with_pin},
     wire::stub,
     world::{READER, SELECT, answers, arrived, tell, unit, wait_for},
 };
@@ -117,4 +117,10 @@ fn the_released_daemon_keeps_no_pin() -> anyhow::Result<()> {
 #[test]
 fn the_released_daemon_keeps_no_pin_without_its_guard_either() -> anyhow::Result<()> {
     no_pin_stays("[[reader]]\nmatch = \".*\"\npin_guard = false\n")
+}
+
+#[test]
+fn the_released_daemon_keeps_no_pin_of_a_pcsc_program() -> anyhow::Result<()> {
+    released_daemon()?;
+    a_pcsc_programs_pin_leaves_no_trace(Setup::released)
 }

@@ -313,13 +313,14 @@ fn the_right_pin_leaves_no_trace_with_real_readers() -> anyhow::Result<()> {
     a_pin_leaves_no_trace(Scene::pcsc)
 }
 
-#[test]
-fn the_pin_of_a_pcsc_program_leaves_no_trace() -> anyhow::Result<()> {
+/// Presents a PIN by a program that uses PC/SC, to a broker with the settings that `adapt` changes.
+pub(crate) fn a_pcsc_programs_pin_leaves_no_trace(adapt: fn(Setup) -> Setup) -> anyhow::Result<()> {
     tell(async {
         let pin = Marker::new()?;
         let pcscd = Pcscd::start(1)?;
         let _card = VirtualCard::insert(pcscd.port(0), with_pin(pin))?;
-        let broker = Setup::on(&pcscd)?.configuration("log.apdus = true\n").door("").log_level(TALKATIVE).start()?;
+        let setup = Setup::on(&pcscd)?.configuration("log.apdus = true\n").door("").log_level(TALKATIVE);
+        let broker = adapt(setup).start()?;
         wait_for(&broker, READER, ReaderState::Ready).await?;
         let memory = memory(&broker)?;
         let hex = pin.hex();
@@ -336,6 +337,11 @@ fn the_pin_of_a_pcsc_program_leaves_no_trace() -> anyhow::Result<()> {
             None => Ok(()),
         }
     })
+}
+
+#[test]
+fn the_pin_of_a_pcsc_program_leaves_no_trace() -> anyhow::Result<()> {
+    a_pcsc_programs_pin_leaves_no_trace(|setup| setup)
 }
 
 #[test]

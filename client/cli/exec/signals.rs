@@ -3,6 +3,7 @@
 use std::{io, thread};
 
 use nix::{
+    errno::Errno,
     sys::{
         signal::{SigSet, Signal, kill},
         signalfd::{SfdFlags, SignalFd},
@@ -40,7 +41,12 @@ impl Signals {
         let (sender, received) = mpsc::channel(8);
         // It ends with the process.
         thread::Builder::new().name("signals".into()).spawn(move || {
-            while let Ok(Some(info)) = signals.read_signal() {
+            loop {
+                let info = match signals.read_signal() {
+                    Ok(Some(info)) => info,
+                    Ok(None) | Err(Errno::EINTR) => continue,
+                    Err(_) => return,
+                };
                 let is_of_terminal = info.ssi_code == FROM_KERNEL;
                 if let Ok(signal) = Signal::try_from(info.ssi_signo.cast_signed())
                     && sender.blocking_send(Received { signal, is_of_terminal }).is_err()
