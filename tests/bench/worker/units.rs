@@ -2,16 +2,20 @@
 
 use std::{
     ffi::CString,
+    thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, ensure};
 use cardbroker_client::{ApduBytes, Client, Command, Session, hex};
 use clap::ValueEnum;
-use pcsc::{Card, Context, Disposition, Protocols, ReaderState, Scope, ShareMode, State};
+use pcsc::{Card, Context, Disposition, Error, Protocols, ReaderState, Scope, ShareMode, State};
 use serde_json::json;
 
 use crate::samples::nanoseconds;
+
+/// The maximum time in which pcscd notices that a process has ended.
+const CLEANUP_TIME: Duration = Duration::from_secs(2);
 
 /// The way to run a unit.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -131,7 +135,7 @@ impl Hand {
     }
 }
 
-/// Connects to the card, as soon as it is present.
+/// Connects to the card, as soon as it is present and the connections of the process before are gone.
 pub(super) fn connect(reader: &str, mode: ShareMode) -> anyhow::Result<Card> {
     let reader = CString::new(reader)?;
     let context = Context::establish(Scope::System)?;
@@ -140,7 +144,13 @@ pub(super) fn connect(reader: &str, mode: ShareMode) -> anyhow::Result<Card> {
         states[0].sync_current_state();
         context.get_status_change(Duration::from_secs(10), &mut states).context("no card in the reader")?;
     }
-    context.connect(&reader, mode, Protocols::ANY).context("cannot connect to the card")
+    let deadline = Instant::now() + CLEANUP_TIME;
+    loop {
+        match context.connect(&reader, mode, Protocols::ANY) {
+            Err(Error::SharingViolation) if Instant::now() < deadline => thread::sleep(Duration::from_millis(10)),
+            connected => return connected.context("cannot connect to the card"),
+        }
+    }
 }
 
 fn transmit(card: &Card, apdus: &[ApduBytes]) -> anyhow::Result<()> {
