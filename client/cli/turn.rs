@@ -21,6 +21,9 @@ pub(crate) struct TurnArguments {
     /// Fail if any caller has used or reset the card since (`state_tag` of transmit --json).
     #[arg(long, value_name = "TAG", default_value = "", hide_default_value = true)]
     if_state: String,
+    /// Fail if the card may hold security state of any program, such as a verified PIN.
+    #[arg(long)]
+    if_not_raised: bool,
     /// Reset the card before the first command.
     #[arg(long, value_name = "KIND")]
     reset_before: Option<Reset>,
@@ -73,6 +76,9 @@ macro_rules! on_terms {
         let mut request = $request.if_insertion_id(terms.if_insertion).if_state_tag(terms.if_state);
         if let Some(timeout) = terms.wait_timeout {
             request = request.wait_timeout(timeout);
+        }
+        if terms.if_not_raised {
+            request = request.if_not_raised();
         }
         if terms.wait_for_card {
             request = request.wait_for_card();

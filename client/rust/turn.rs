@@ -22,6 +22,7 @@ pub(crate) struct Terms {
     pub(crate) card: CardRequirement,
     pub(crate) if_insertion_id: String,
     pub(crate) if_state_tag: String,
+    pub(crate) if_not_raised: bool,
     pub(crate) reset_before: CardReset,
 }
 
@@ -32,6 +33,7 @@ impl Default for Terms {
             card: CardRequirement::Unspecified,
             if_insertion_id: String::new(),
             if_state_tag: String::new(),
+            if_not_raised: false,
             reset_before: CardReset::Unspecified,
         }
     }
@@ -50,6 +52,7 @@ impl Terms {
             card: self.card.into(),
             if_insertion_id: self.if_insertion_id.clone(),
             if_state_tag: self.if_state_tag.clone(),
+            if_not_raised: self.if_not_raised,
             reset_before: self.reset_before.into(),
         };
         (options != TurnOptions::default()).then_some(options)
@@ -88,6 +91,13 @@ macro_rules! turn_options {
         /// ([`Transmitted::state_tag`](crate::Transmitted::state_tag)). At most 128 bytes.
         pub fn if_state_tag(mut self, tag: impl Into<String>) -> Self {
             self.terms.if_state_tag = tag.into();
+            self
+        }
+
+        /// Fails, not sent, if the card may hold security state of any caller, this one included, such as a verified
+        /// PIN.
+        pub fn if_not_raised(mut self) -> Self {
+            self.terms.if_not_raised = true;
             self
         }
 

@@ -134,6 +134,7 @@ mod tests {
             reset_before: None,
             if_insertion_id: None,
             if_state_tag: None,
+            if_not_raised: false,
             wait_timeout: DEFAULT_WAIT,
             card: CardRequirement::Awaited,
         };

@@ -147,6 +147,7 @@ pub(super) fn turn_request(path: &str, turn: Option<TurnOptions>) -> Result<Turn
         reset_before,
         if_insertion_id: condition(format_args!("{path}.if_insertion_id"), turn.if_insertion_id)?,
         if_state_tag: condition(format_args!("{path}.if_state_tag"), turn.if_state_tag)?,
+        if_not_raised: turn.if_not_raised,
         wait_timeout,
         card,
     })

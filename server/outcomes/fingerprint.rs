@@ -84,6 +84,7 @@ mod tests {
             reset_before,
             if_insertion_id: None,
             if_state_tag: None,
+            if_not_raised: false,
             wait_timeout: Duration::ZERO,
             card: CardRequirement::Required,
         };

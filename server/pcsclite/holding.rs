@@ -57,6 +57,7 @@ pub(super) fn session_request(share: Share) -> SessionRequest {
         reset_before: None,
         if_insertion_id: None,
         if_state_tag: None,
+        if_not_raised: false,
         wait_timeout: MAX_WAIT,
         card: CardRequirement::Required,
     };

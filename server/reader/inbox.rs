@@ -15,7 +15,7 @@ use cardbroker_core::{
     turns::{
         lease::{Activity, Lease},
         request::RequestNumber,
-        turn::{Disposition, Turn, TurnRequest},
+        turn::{CardNow, Disposition, Turn, TurnRequest},
         waiting::{TurnKind, Turns},
     },
 };
@@ -102,11 +102,11 @@ impl Waiting {
         }
     }
 
-    /// Its turn has come: returns the failure if a condition does not match the current insertion and state.
-    pub(super) fn broken_condition(&self, insertion_id: &str, state_tag: &str) -> Option<Failure> {
+    /// Its turn has come: returns the failure if a condition does not match the card.
+    pub(super) fn broken_condition(&self, card: CardNow<'_>) -> Option<Failure> {
         match &self.purpose {
-            Purpose::Unit(unit) => unit.ticket.broken_condition(insertion_id, state_tag),
-            Purpose::Session(session) => session.request.turn.broken_condition(insertion_id, state_tag),
+            Purpose::Unit(unit) => unit.ticket.broken_condition(card),
+            Purpose::Session(session) => session.request.turn.broken_condition(card),
         }
     }
 

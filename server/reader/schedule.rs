@@ -186,6 +186,11 @@ impl ReaderSchedule {
         self.rule.on_stopping();
     }
 
+    /// Whether a group may have security state in the card.
+    pub(super) fn is_raised(&self) -> bool {
+        self.rule.is_raised()
+    }
+
     /// Whether a reset is due now, before any waiting request: the group that left security state in the card has
     /// ended.
     pub(super) fn is_reset_due(&self) -> bool {
@@ -255,6 +260,7 @@ mod tests {
             reset_before: None,
             if_insertion_id: None,
             if_state_tag: None,
+            if_not_raised: false,
             wait_timeout: Duration::from_secs(3600),
             card: CardRequirement::Awaited,
         };

@@ -46,6 +46,7 @@ void to_wire(const TurnOptions& turn, Request& request) {
     }
     if (!turn.if_insertion_id.empty()) request.mutable_turn()->set_if_insertion_id(turn.if_insertion_id);
     if (!turn.if_state_tag.empty()) request.mutable_turn()->set_if_state_tag(turn.if_state_tag);
+    if (turn.if_not_raised) request.mutable_turn()->set_if_not_raised(true);
     if (turn.reset_before != CardReset::Unspecified) {
         request.mutable_turn()->set_reset_before(static_cast<v1::CardReset>(turn.reset_before));
     }

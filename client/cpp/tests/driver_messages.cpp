@@ -77,6 +77,7 @@ void set_turn(TurnOptions& options, const v1::TurnOptions& turn) {
     options.card = static_cast<CardRequirement>(turn.card());
     options.if_insertion_id = turn.if_insertion_id();
     options.if_state_tag = turn.if_state_tag();
+    options.if_not_raised = turn.if_not_raised();
     options.reset_before = static_cast<CardReset>(turn.reset_before());
 }
 

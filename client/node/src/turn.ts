@@ -33,6 +33,10 @@ export interface TurnOptions {
   ifInsertionId?: string;
   /** Fails (`NOT_SENT`) if the card was used or reset since this state tag (`Transmitted.stateTag`). */
   ifStateTag?: string;
+  /**
+   * Fails (`NOT_SENT`) if the card may hold security state of any caller, this one included, such as a verified PIN.
+   */
+  ifNotRaised?: boolean;
   /** The reset before the first command. Default: `NONE`; others need the permission `reset`. */
   resetBefore?: CardReset;
 }
@@ -68,15 +72,16 @@ export interface TurnHolder {
 
 /** Converts the terms of a turn; `undefined` if all are the defaults. */
 export function turnToWire(options: TurnOptions): WireTurn | undefined {
-  const { waitTimeout, card, ifInsertionId = "", ifStateTag = "", resetBefore } = options;
+  const { waitTimeout, card, ifInsertionId = "", ifStateTag = "", ifNotRaised = false, resetBefore } = options;
   const wire = WireTurn.create({
     waitTimeout: waitTimeout === undefined ? undefined : toDuration(waitTimeout, "turn.wait_timeout"),
     ifInsertionId,
     ifStateTag,
+    ifNotRaised,
   });
   wire.card = fromWord(WireRequirement, card, "turn.card");
   wire.resetBefore = fromWord(WireReset, resetBefore, "turn.reset_before");
-  const set = wire.waitTimeout || wire.card || ifInsertionId || ifStateTag || wire.resetBefore;
+  const set = wire.waitTimeout || wire.card || ifInsertionId || ifStateTag || ifNotRaised || wire.resetBefore;
   return set ? wire : undefined;
 }
 

@@ -49,6 +49,7 @@ export function termsFromJson(turn: Json = {}): TurnOptions {
     card: word("CARD_REQUIREMENT", turn.card),
     ifInsertionId: turn.if_insertion_id,
     ifStateTag: turn.if_state_tag,
+    ifNotRaised: turn.if_not_raised,
     resetBefore: word("CARD_RESET", turn.reset_before),
   };
 }

@@ -71,6 +71,7 @@ def _turn(turn: turn_pb2.TurnOptions) -> Arguments:
             "card": word(turn, "card"),
             "if_insertion_id": turn.if_insertion_id or None,
             "if_state_tag": turn.if_state_tag or None,
+            "if_not_raised": turn.if_not_raised or None,
             "reset_before": word(turn, "reset_before"),
         }
     )

@@ -61,6 +61,8 @@ pub struct TurnRequest {
     pub if_insertion_id: Option<String>,
     /// The only card state in which the turn may begin, if set.
     pub if_state_tag: Option<String>,
+    /// Whether the turn may begin only while the card holds no security state of any group.
+    pub if_not_raised: bool,
     /// The maximum wait for the turn.
     pub wait_timeout: Duration,
     /// The requirement for the card when the turn comes.
@@ -78,15 +80,20 @@ impl TurnRequest {
 
     /// The failure of the turn if a condition does not match the current insertion and state; compared when the turn
     /// comes.
-    pub fn broken_condition(&self, insertion_id: &str, state_tag: &str) -> Option<Failure> {
+    pub fn broken_condition(&self, card: CardNow<'_>) -> Option<Failure> {
         let differs = |wanted: &Option<String>, is| wanted.as_ref().is_some_and(|wanted| wanted != is);
-        if differs(&self.if_insertion_id, insertion_id) {
+        if differs(&self.if_insertion_id, card.insertion_id) {
             let message = "a card was inserted since if_insertion_id: start again with that card";
             return Some(Failure::not_sent(Reason::InsertionChanged, message));
         }
-        if differs(&self.if_state_tag, state_tag) {
+        if differs(&self.if_state_tag, card.state_tag) {
             let message =
                 "the card was used or reset since if_state_tag: start again, or send all commands in one unit";
+            return Some(Failure::not_sent(Reason::StateChanged, message));
+        }
+        if self.if_not_raised && card.is_raised {
+            let message = "a program may have a state on the card, such as a verified PIN: ask again later, or without \
+                           if_not_raised";
             return Some(Failure::not_sent(Reason::StateChanged, message));
         }
         None
@@ -112,6 +119,7 @@ impl TurnRequest {
         };
         add(&mut self.if_insertion_id, &repeat.if_insertion_id);
         add(&mut self.if_state_tag, &repeat.if_state_tag);
+        self.if_not_raised |= repeat.if_not_raised;
         Ok(())
     }
 
@@ -120,6 +128,17 @@ impl TurnRequest {
     pub fn is_refused_by(&self, failure: &Failure) -> bool {
         self.card == CardRequirement::Required || failure.reason == Reason::ReaderNotOwned
     }
+}
+
+/// The card as it is when a turn may begin, for the turn's conditions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CardNow<'a> {
+    /// The id of its insertion.
+    pub insertion_id: &'a str,
+    /// Its state tag.
+    pub state_tag: &'a str,
+    /// Whether it may hold security state of a group since its last reset.
+    pub is_raised: bool,
 }
 
 /// The facts of a turn that has begun.
@@ -157,6 +176,7 @@ mod tests {
             reset_before,
             if_insertion_id: None,
             if_state_tag: None,
+            if_not_raised: false,
             wait_timeout: DEFAULT_WAIT,
             card: CardRequirement::Required,
         };

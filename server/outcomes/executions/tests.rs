@@ -12,7 +12,7 @@ use cardbroker_core::{
     caller::{CallerKey, Principal},
     turns::{
         limits::Limits,
-        turn::{CardRequirement, Disposition},
+        turn::{CardNow, CardRequirement, Disposition},
     },
 };
 
@@ -46,6 +46,7 @@ fn terms() -> TurnRequest {
         reset_before: None,
         if_insertion_id: None,
         if_state_tag: None,
+        if_not_raised: false,
         wait_timeout: Duration::from_secs(9),
         card: CardRequirement::Required,
     }
@@ -149,7 +150,11 @@ async fn one_of_equal_requests_submits_and_all_conditions_bind() {
         let repeats = begun.iter().filter(|begun| matches!(begun, Begun::Await(awaited) if awaited.is_repeat)).count();
         assert_eq!(repeats, REPEATS - 1);
         let ticket = ticket.into_inner().unwrap().unwrap();
-        assert!(ticket.broken_condition("insertion", "another tag").is_some());
+        assert!(
+            ticket
+                .broken_condition(CardNow { insertion_id: "insertion", state_tag: "another tag", is_raised: false })
+                .is_some()
+        );
     }
 }
 

@@ -11,7 +11,7 @@ use cardbroker_core::{
     turns::{
         request::RequestNumber,
         schedule::Decision,
-        turn::{Disposition, Turn},
+        turn::{CardNow, Disposition, Turn},
     },
 };
 
@@ -101,7 +101,11 @@ impl Actor {
             self.schedule.remove(number, now);
             return;
         };
-        let broken = waiting.broken_condition(&self.lifecycle.insertion_id(), &self.lifecycle.state_tag());
+        let broken = waiting.broken_condition(CardNow {
+            insertion_id: &self.lifecycle.insertion_id(),
+            state_tag: &self.lifecycle.state_tag(),
+            is_raised: self.schedule.is_raised(),
+        });
         // The policy may have changed during the wait.
         if let Some(failure) = broken.or_else(|| waiting.access().holds().err()) {
             if let Some(waiting) = self.schedule.remove(number, now) {

@@ -11,7 +11,7 @@ use cardbroker_core::{
     card::unit::{CommandResult, Stop, UnitCommand, UnitOutcome},
     error::Failure,
     journal::TurnEnd,
-    turns::turn::{Turn, TurnRequest},
+    turns::turn::{CardNow, Turn, TurnRequest},
 };
 use tokio::sync::oneshot;
 
@@ -93,10 +93,9 @@ impl Ticket {
         self.terms().as_mut().map_or(Ok(()), |own| own.add_conditions(terms))
     }
 
-    /// Its turn has come: returns the failure if a condition does not match the current insertion and state. From now
-    /// on no condition is added.
-    pub fn broken_condition(&self, insertion_id: &str, state_tag: &str) -> Option<Failure> {
-        self.terms().take()?.broken_condition(insertion_id, state_tag)
+    /// Its turn has come: returns the failure if a condition does not match the card. From now on no condition is added.
+    pub fn broken_condition(&self, card: CardNow<'_>) -> Option<Failure> {
+        self.terms().take()?.broken_condition(card)
     }
 
     /// Its turn has come. Returns `false` if it has ended: then the turn goes to the next request.

@@ -16,6 +16,7 @@ fn terms() -> TurnRequest {
         reset_before: None,
         if_insertion_id: None,
         if_state_tag: None,
+        if_not_raised: false,
         wait_timeout: Duration::from_secs(1),
         card: CardRequirement::Required,
     }
@@ -129,6 +130,9 @@ fn a_running_ticket_no_longer_waits() {
     assert_eq!(Delivery::NotSent.as_str(), "not_sent");
 }
 
+/// The card when the turn comes.
+const CARD: CardNow<'_> = CardNow { insertion_id: "i2", state_tag: "s2", is_raised: true };
+
 #[test]
 fn a_repeat_adds_its_conditions_until_the_turn_comes() {
     let terms = |insertion: &str, tag: &str| TurnRequest {
@@ -143,17 +147,20 @@ fn a_repeat_adds_its_conditions_until_the_turn_comes() {
         }
         ticket
     };
-    let reason = |ticket: Ticket| ticket.broken_condition("i2", "s2").map(|failure| failure.reason);
+    let reason = |ticket: Ticket| ticket.broken_condition(CARD).map(|failure| failure.reason);
     assert_eq!(reason(joined(&[("", "")])), None);
     assert_eq!(reason(joined(&[("i2", ""), ("", "s2"), ("i2", "s2")])), None);
     assert_eq!(reason(joined(&[("", ""), ("i1", "")])), Some(Reason::InsertionChanged));
     assert_eq!(reason(joined(&[("", "s1"), ("i2", "")])), Some(Reason::StateChanged));
+    let ticket = joined(&[("i2", "")]);
+    ticket.join(&TurnRequest { if_not_raised: true, ..terms("", "") }).unwrap();
+    assert_eq!(reason(ticket), Some(Reason::StateChanged));
 
     let ticket = joined(&[("i2", "")]);
     for contradiction in [("i1", "s1"), ("i1", "")] {
         let refused = ticket.join(&terms(contradiction.0, contradiction.1)).unwrap_err();
         assert_eq!((refused.reason, refused.delivery), (Reason::RequestIdReused, Delivery::NotSent));
     }
-    assert_eq!(ticket.broken_condition("i2", "s2"), None, "a refused repeat adds nothing");
+    assert_eq!(ticket.broken_condition(CARD), None, "a refused repeat adds nothing");
     assert_eq!(ticket.join(&terms("i1", "s1")), Ok(()), "its turn has come");
 }

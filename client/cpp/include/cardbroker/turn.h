@@ -24,6 +24,8 @@ struct TurnOptions {
     std::string if_insertion_id;
     /// Fails with NotSent if the card was used or reset since this state tag (Transmitted::state_tag). Empty: any.
     std::string if_state_tag;
+    /// Fails with NotSent if the card may hold security state of any caller, this one included, such as a verified PIN.
+    bool if_not_raised = false;
     /// The reset of the card before the first command: Warm or Cold. Default: none.
     CardReset reset_before = CardReset::Unspecified;
 };

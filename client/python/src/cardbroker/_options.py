@@ -35,6 +35,8 @@ class TurnOptions(TypedDict, total=False):
     """Fail (NOT_SENT) unless the card is still in this insertion (`Reader.insertion_id`)."""
     if_state_tag: str
     """Fail (NOT_SENT) if the card was used or reset since this state tag (`Transmitted.state_tag`)."""
+    if_not_raised: bool
+    """Fail (NOT_SENT) if the card may hold security state of any caller, this one included, such as a verified PIN."""
     reset_before: CardReset | None
     """The reset of the card before the first command. Default: none."""
 
@@ -104,6 +106,7 @@ def turn_options(options: TurnOptions, wait: float | None) -> turn_pb2.TurnOptio
         card=number(CARD, options.get("card"), "turn.card"),  # type: ignore[arg-type]
         if_insertion_id=options.get("if_insertion_id", ""),
         if_state_tag=options.get("if_state_tag", ""),
+        if_not_raised=options.get("if_not_raised", False),
         reset_before=number(CARD_RESET, options.get("reset_before"), "turn.reset_before"),  # type: ignore[arg-type]
     )
     return terms if terms.ListFields() else None

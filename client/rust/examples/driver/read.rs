@@ -29,6 +29,9 @@ macro_rules! turn {
         if let Some(tag) = turn["if_state_tag"].as_str() {
             $request = $request.if_state_tag(tag);
         }
+        if turn["if_not_raised"] == true {
+            $request = $request.if_not_raised();
+        }
         if let Some(reset) = crate::read::reset(&turn["reset_before"])? {
             $request = $request.reset_before(reset);
         }

@@ -202,6 +202,11 @@ impl<U: Id, C: Id, G: Id> Schedule<U, C, G> {
         self.end_visit();
     }
 
+    /// Whether a group may have security state in the card.
+    pub fn is_raised(&self) -> bool {
+        self.raised.is_some()
+    }
+
     /// Records that a group has ended. Its visit ends, at the latest with the current turn. If the group has left
     /// security state in the card, a reset is due.
     pub fn on_group_ended(&mut self, group: G) {

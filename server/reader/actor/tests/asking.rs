@@ -78,6 +78,7 @@ impl World {
             reset_before: wish.reset_before,
             if_insertion_id: None,
             if_state_tag: wish.if_unchanged.then(|| self.actor.lifecycle.state_tag()),
+            if_not_raised: false,
             wait_timeout: wish.wait_timeout + overstay(self.fault),
             card: if wish.wait_for_card { CardRequirement::Awaited } else { CardRequirement::Required },
         };

@@ -252,6 +252,7 @@ pub(super) fn turn(reset_first: bool) -> TurnRequest {
         reset_before: reset_first.then_some(ResetKind::Warm),
         if_insertion_id: None,
         if_state_tag: None,
+        if_not_raised: false,
         wait_timeout: LONG,
         card: CardRequirement::Awaited,
     }
