@@ -5,13 +5,16 @@ use std::{
     process::{Output, Stdio},
 };
 
-use cardbroker_client::{CardReset, Delivery, ErrorReason};
+use cardbroker_client::{CardReset, Delivery, Disposition, ErrorReason, hex};
 use cardbroker_proto::v1::{StatusWordPattern, TransmitResponse, UnitStop, open_session_request::Request};
 use serde_json::{Value, json};
 
 use crate::{
     command_line::{cardbroker, code, err, out, run},
-    support::{FakeBroker, apdu, ready, result, script::failure},
+    support::{
+        FakeBroker, apdu, ready, result,
+        script::{failure, refusal},
+    },
 };
 
 fn with_input(broker: &FakeBroker, arguments: &[&str], input: &str) -> Output {
@@ -65,6 +68,83 @@ readers/desk
     drop(record);
     let output = run(&broker, &["card", "pcd"]);
     assert_eq!((err(&output), code(&output)), ("cardbroker: no card has answered in readers/pcd-00-00 (empty)\n", 4));
+}
+
+/// The control information of PIV's SELECT, shortened.
+const PIV: &[u8] = &[0x61, 0x07, 0x4F, 0x05, 0xA0, 0x00, 0x00, 0x03, 0x08];
+
+/// A broker with a card that has PIV and nothing else; its policy denies a unit with a command that `denied` names.
+fn with_piv(denied: fn(&[u8]) -> bool) -> FakeBroker {
+    FakeBroker::start(move |request| {
+        let commands: Vec<_> = request.commands.iter().map(|command| apdu(command).bytes.clone()).collect();
+        if commands.iter().any(|command| denied(command)) {
+            return Some(Err(refusal(ErrorReason::Denied, Delivery::NotSent, "denied by rule \"r\"")));
+        }
+        let answer = |command: &Vec<u8>| match command[..] {
+            [0x00, 0x20, 0x00, 0x80] => result(&[], 0x63C2),
+            [_, 0xA4, _, _, _, 0xA0, 0x00, 0x00, 0x03, 0x08, ..] => result(PIV, 0x9000),
+            _ => result(&[], 0x6A82),
+        };
+        Some(Ok(TransmitResponse { results: commands.iter().map(answer).collect(), ..TransmitResponse::default() }))
+    })
+}
+
+#[test]
+fn a_probe_is_a_unit_between_two_resets() {
+    let broker = with_piv(|_| false);
+    let output = run(&broker, &["card", "desk", "--probe"]);
+    let found = "
+Applications
+  PIV  PIN: 2 tries left
+  not found: OpenPGP, OATH (Yubico), FIDO, EMV payment (directory),
+";
+    assert!(out(&output).contains(found) && code(&output) == 0, "{}{}", out(&output), err(&output));
+    let record = broker.record();
+    assert_eq!(record.transmits.len(), 2, "the second one asks PIV for its tries");
+    for unit in &record.transmits {
+        let turn = unit.turn.clone().unwrap();
+        assert!(turn.if_not_raised && !turn.if_insertion_id.is_empty());
+        assert_eq!((turn.reset_before(), unit.disposition()), (CardReset::Warm, Disposition::Reset));
+    }
+    let sent = |unit: usize| record.transmits[unit].commands.iter().map(|command| apdu(command).bytes.clone());
+    assert!(sent(0).all(|bytes| bytes[..4] == [0x00, 0xA4, 0x04, 0x00]));
+    assert_eq!(sent(1).nth(1).unwrap(), [0x00, 0x20, 0x00, 0x80]);
+}
+
+#[test]
+fn a_probe_leaves_out_what_the_policy_denies() {
+    let broker = with_piv(|command| command.ends_with(&[0x06, 0x47, 0x2F, 0x00, 0x01, 0x00]) || command[1] == 0x20);
+    let output = run(&broker, &["card", "desk", "--probe", "--json"]);
+    let card: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let of = |name: &str| {
+        card["applications"].as_array().unwrap().iter().find(|application| application["name"] == name).unwrap()
+    };
+    assert_eq!((&of("piv")["is_found"], &of("piv")["pin_tries_left"]), (&json!(true), &Value::Null));
+    assert_eq!((&of("fido")["is_denied"], &of("fido")["status_word"]), (&json!(true), &Value::Null));
+    assert_eq!((&of("oath")["is_denied"], &of("oath")["status_word"]), (&json!(false), &json!("6A82")));
+    let output = run(&with_piv(|_| true), &["card", "desk", "--probe"]);
+    assert!(code(&output) == 1 && err(&output).contains("denied by rule"), "{}", err(&output));
+}
+
+#[test]
+fn a_contactless_card_is_asked_on_request_and_a_storage_card_never() {
+    let broker = with_piv(|_| false);
+    let with_atr = |atr: &[u8]| {
+        let mut reader = ready("desk", "first");
+        reader.atr = atr.to_vec();
+        broker.set_readers(vec![reader]);
+    };
+    with_atr(&[0x3B, 0x80, 0x80, 0x01, 0x01]);
+    let output = run(&broker, &["card", "desk", "--probe"]);
+    assert!(code(&output) == 2 && err(&output).contains("add --contactless"), "{}", err(&output));
+    assert!(broker.record().transmits.is_empty());
+    let output = run(&broker, &["card", "desk", "--probe", "--contactless"]);
+    assert!(out(&output).contains("EMV payment (contactless directory)"), "{}{}", out(&output), err(&output));
+    let sent = broker.record().transmits.len();
+    with_atr(&hex::parse("3B8F8001804F0CA000000306030001000000006A").unwrap());
+    let output = run(&broker, &["card", "desk", "--probe", "--contactless"]);
+    assert!(out(&output).ends_with("  none: a storage card has no applications\n"), "{}", out(&output));
+    assert_eq!(broker.record().transmits.len(), sent);
 }
 
 #[test]
