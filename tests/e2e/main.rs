@@ -14,6 +14,8 @@ mod auto_port;
 mod bad_input;
 /// The TCP port, as clients on another machine see it.
 mod beyond_loopback;
+/// `card --probe` finds applications and takes nothing from anyone.
+mod card_probe;
 /// Virtual cards and private pcscd work as documented.
 mod cards;
 /// Cards, commands and answers in words, at a person's terminal.
