@@ -33,7 +33,7 @@ pub(crate) struct CardArguments {
     /// the card, such as a verified PIN. Needs the permissions transmit and reset.
     #[arg(long)]
     probe: bool,
-    /// Also ask a contactless card: whoever comes near the reader may own it.
+    /// Also ask a contactless card, which may be that of a person who only passes by.
     #[arg(long, requires = "probe")]
     contactless: bool,
     /// How long --probe waits for its turn. [default: 30s]

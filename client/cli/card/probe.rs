@@ -84,8 +84,8 @@ impl Answer {
     }
 }
 
-/// Whether an answer to SELECT contains the application's AID, or for PIV the AID without the provider's part, which PIV
-/// spells in a data object of its own (NIST SP 800-73-4 part 2 §3.1.1).
+/// Whether an answer to SELECT contains the application's AID; PIV tells the provider and the rest of its AID in data
+/// objects of their own (NIST SP 800-73-4 part 2 §3.1.1).
 fn names(data: &[u8], application: &Application) -> bool {
     let own = application.aid;
     let name = if application.name == "piv" { &own[..5] } else { own };
@@ -101,8 +101,8 @@ fn asked(is_contactless: bool) -> Vec<&'static Application> {
 /// Asks the card for its applications; a storage card has none and is not asked.
 ///
 /// # Errors
-/// [`Failure::Usage`] for a contactless card that may not be asked; the broker's errors, `STATE_CHANGED` among them if a
-/// program has a state on the card.
+/// [`Failure::Usage`] for a contactless card that may not be asked; the broker's errors, among them `STATE_CHANGED` if
+/// a program has a state on the card.
 pub(super) async fn probe(
     client: &Client,
     known: &Known,

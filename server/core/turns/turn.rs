@@ -133,9 +133,9 @@ impl TurnRequest {
 /// The card as it is when a turn may begin, for the turn's conditions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CardNow<'a> {
-    /// The id of its insertion.
+    /// The id of the insertion in the reader, for [`TurnRequest::if_insertion_id`].
     pub insertion_id: &'a str,
-    /// Its state tag.
+    /// The state that the turns until now have left, for [`TurnRequest::if_state_tag`].
     pub state_tag: &'a str,
     /// Whether it may hold security state of a group since its last reset.
     pub is_raised: bool,

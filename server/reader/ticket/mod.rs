@@ -93,7 +93,8 @@ impl Ticket {
         self.terms().as_mut().map_or(Ok(()), |own| own.add_conditions(terms))
     }
 
-    /// Its turn has come: returns the failure if a condition does not match the card. From now on no condition is added.
+    /// Its turn has come: returns the failure if a condition does not match the card. From now on no condition is
+    /// added.
     pub fn broken_condition(&self, card: CardNow<'_>) -> Option<Failure> {
         self.terms().take()?.broken_condition(card)
     }

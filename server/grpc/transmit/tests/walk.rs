@@ -21,6 +21,7 @@ const NOT_COMPARED: &[(&str, &str)] = &[
     ("turn.card = CARD_REQUIREMENT_AWAITED", "says what to wait for, not what runs"),
     ("turn.if_insertion_id", "a client's own repeat adds it; binds the unit that it joins"),
     ("turn.if_state_tag", "as if_insertion_id"),
+    ("turn.if_not_raised", "says when it may run, not what runs"),
     ("turn.reset_before = CARD_RESET_NONE", "the default"),
     ("disposition = DISPOSITION_LEAVE", "the default"),
 ];
