@@ -52,7 +52,7 @@ program() { # name, script
     printf '#!/bin/sh\nexec node "%s" "$@"\n' "$target/$2" >"bin/$1"
     chmod 755 "bin/$1"
 }
-for example in read session follow pairs bare; do
+for example in read session follow events pairs bare; do
     program $example examples/$example.mjs
 done
 # The driver for the conformance kit.

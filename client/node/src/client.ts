@@ -6,6 +6,7 @@ import type { BrokerInfo } from "./broker.js";
 import type { Command } from "./command.js";
 import { Connection } from "./connection.js";
 import { type Target, findTargets } from "./endpoint.js";
+import { CardEvents } from "./events.js";
 import { CallMetadata, GROUP_VARIABLE, TOKEN_FILE_VARIABLE } from "./metadata.js";
 import { type TimeLimits, getBroker, getReader, listReaders } from "./query.js";
 import { type Reader, type ReaderName, resolve } from "./reader.js";
@@ -163,6 +164,14 @@ export class Client {
   /** Follows all readers and reconnects after a loss; the signal ends the watch. */
   watch({ signal }: { signal?: AbortSignal } = {}): Watch {
     return new Watch(this.#connection, signal);
+  }
+
+  /**
+   * Emits `reader` for each reader, and each reader emits `card` and `card.off`, from the next turn of the event loop
+   * on. Goes on after a lost connection; `close` or the signal ends it.
+   */
+  events({ signal }: { signal?: AbortSignal } = {}): CardEvents {
+    return new CardEvents(this, this.watch({ signal }));
   }
 
   /**

@@ -26,6 +26,7 @@ export {
   type RevocationCause,
   type TriedEndpoint,
 } from "./error.js";
+export { type Card, CardEvents, type CardEventsMap, CardReader, type CardReaderEvents } from "./events.js";
 export type { Finding } from "./places.js";
 export type { CardProtocol, Reader, ReaderName, ReaderState } from "./reader.js";
 export { type CommandResult, type StatusWordSource, StoppedError, type Transmitted } from "./response.js";

@@ -68,6 +68,19 @@ test("the following example prints the states of readers", async (test) => {
   assert.equal(line, `${READER} READY`);
 });
 
+test("the events example reads from the card that is there", async (test) => {
+  const broker = await Broker.start(test);
+  const reading = start(broker, "events");
+  test.after(() => reading.kill("SIGKILL"));
+  assert(reading.stdout);
+  const lines: string[] = [];
+  for await (const line of createInterface(reading.stdout)) {
+    lines.push(line);
+    if (lines.includes("9000")) break;
+  }
+  assert.match(lines[0] ?? "", /^readers\/simulated-reader-0[01] has a card, 3b/);
+});
+
 test("stubs without this package can use the broker", async (test) => {
   const broker = await Broker.start(test);
   assert.deepEqual(JSON.parse(await run(broker, "bare", READER)), { readers: 2, status_word: 0x9000 });
