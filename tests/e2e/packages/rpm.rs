@@ -38,7 +38,10 @@ fn an_rpm_follows_the_presets_and_restarts_only_a_running_service() -> anyhow::R
     let requires = rpm(&system, &["--query", "--requires", "cardbroker"])?;
     assert!(requires.contains("libc.so.6(GLIBC_2."), "{requires}");
 
+    system.shell("echo '# of the administrator' >>/etc/cardbroker/cardbrokerd.toml")?;
     upgrade(&system, second)?;
+    let configuration = "tail -n 1 /etc/cardbroker/cardbrokerd.toml";
+    assert_eq!(system.shell(configuration)?.trim(), "# of the administrator");
     assert_eq!(states(&system)?, "inactive inactive enabled enabled", "it was stopped");
     system.shell("systemctl start cardbrokerd")?;
     let process = "systemctl show --property MainPID --value cardbrokerd";
@@ -48,6 +51,7 @@ fn an_rpm_follows_the_presets_and_restarts_only_a_running_service() -> anyhow::R
     assert_ne!(system.shell(process)?, before, "the new version runs");
 
     rpm(&system, &["--erase", "cardbroker"])?;
+    assert_eq!(system.shell(configuration)?.trim(), "# of the administrator", "a changed file stays");
     let left =
         system.shell("systemctl list-units --all --plain --no-legend 'cardbrokerd*'; pgrep cardbrokerd || true")?;
     assert_eq!(left, "");
