@@ -29,6 +29,8 @@ fail() {
     exit 1
 }
 
+[ -z "$(git status --porcelain)" ] || fail "the working tree has changes: commit them first"
+
 # The committed tree, in a folder of its own.
 tree() { # folder
     mkdir -p "$1"
@@ -59,7 +61,8 @@ stop() {
 # Runs a program in an empty folder, and demands that its output shows a success.
 reads() { # program, arguments
     mkdir -p "$work/elsewhere"
-    (cd "$work/elsewhere" && "$@") | tee "$work/read"
+    (cd "$work/elsewhere" && "$@") >"$work/read" || { cat "$work/read"; fail "$* has failed"; }
+    cat "$work/read"
     grep -q '9000\|[Rr]ecord\|^0 of 3 pairs broken' "$work/read" || fail "$* has read nothing"
 }
 
@@ -189,7 +192,8 @@ cpp() {
 }
 
 older() {
-    last=$(git tag --list 'v*' --sort=-version:refname | head -n 1)
+    # Not this commit's own tag, and no candidate.
+    last=$(git tag --list 'v*' --no-contains "$commit" --sort=-version:refname | grep -v -- - | head -n 1 || true)
     [ -n "$last" ] || { echo "nothing is released yet: there is no older program to try" && return; }
     echo "the last release is $last"
     git archive --prefix=older/ "$last" | tar -xf - -C "$work"
@@ -218,7 +222,12 @@ step() { # name
     "$1"
 }
 
-[ $# -gt 0 ] || set -- reproducible auditable sbom crates python node cpp older
+if [ $# -eq 0 ]; then
+    set -- reproducible auditable sbom crates python node cpp older
+    # No files of an earlier version.
+    rm -rf "${files:?}"
+    mkdir "$files"
+fi
 failed=
 for name in "$@"; do
     case $name in
