@@ -29,6 +29,10 @@ pub(crate) fn write(folder: &Path) -> anyhow::Result<()> {
         // Asks the program, which asks the broker for its readers.
         let mut script = Vec::new();
         live.write_registration("COMPLETE", "cardbroker", "cardbroker", "cardbroker", &mut script)?;
+        if live.name() == "zsh" {
+            // zsh loads the file at the first Tab, as a function that must also complete.
+            script.extend(b"[ \"$funcstack[1]\" = _cardbroker ] && _clap_dynamic_completer_cardbroker \"$@\"\n");
+        }
         fs::write(folder.join(file("cardbroker")), script)?;
         let mut script = Vec::new();
         clap_complete::generate(shell, &mut Flags::command(), "cardbrokerd", &mut script);

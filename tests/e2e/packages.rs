@@ -158,7 +158,8 @@ fn only_members_use_it(system: &CleanRoot) -> anyhow::Result<()> {
         let has_read = member.out.contains("9000") || member.out.contains("record");
         ensure!(member.code == Some(0) && has_read, "{command:?}: {member:?}\n{}", system.log());
         let stranger = run_as(system, "bob", &command)?;
-        assert!(stranger.code != Some(0) && stranger.out.is_empty(), "{command:?}: {stranger:?}");
+        let is_refused = stranger.err.contains("no permission to open");
+        assert!(stranger.code != Some(0) && stranger.out.is_empty() && is_refused, "{command:?}: {stranger:?}");
     }
     let operator = run_as(system, "olga", &["cardbroker".into(), "status".into()])?;
     assert!(operator.code == Some(0) && operator.out.contains("simulated-reader-00"), "{operator:?}");
