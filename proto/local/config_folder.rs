@@ -13,11 +13,11 @@ pub const SYSTEM_CONFIGURATION: &str = "/etc/cardbroker/cardbrokerd.toml";
 
 /// Where the files of a broker are that its flags and its configuration do not name:
 ///
-/// * `/etc/cardbroker` for root, and for a user without a home, such as that of a service;
+/// * `/etc/cardbroker` for root, and for a process without the variable `HOME`, as of a service;
 /// * else `$XDG_CONFIG_HOME/cardbroker` if that variable holds an absolute path;
 /// * else `~/.config/cardbroker`.
 ///
-/// The system's files are never those of a user with a home: they name places that only the service may use.
+/// The system's files are never those of a process with a home: they name places that only the service may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigFolder(PathBuf);
 

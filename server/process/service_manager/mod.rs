@@ -52,7 +52,7 @@ struct Messages {
     status: String,
 }
 
-/// What the task that sends has to know.
+/// The state shared with the sending task.
 #[derive(Debug, Default)]
 struct Shared {
     pending: Mutex<Pending>,
