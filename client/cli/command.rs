@@ -27,10 +27,10 @@ pub(crate) struct CommandArguments {
     allow_known_wrong: bool,
     /// Fail with exit code 9 at the first command that is answered with another status word; such as 9000 or 6100/FF00
     /// (the mask has the bits to compare). May be repeated. `=9000` after a command holds for that command instead.
-    #[arg(long, value_name = "VALUE[/MASK]")]
+    #[arg(long, value_name = "VALUE[/MASK]", help_heading = "Answers")]
     expect: Vec<Pattern>,
     /// How commands and answers are shown. [default: words on a terminal, otherwise hex]
-    #[arg(long, value_name = "FORM")]
+    #[arg(long, value_name = "FORM", help_heading = "Answers")]
     show: Option<Show>,
 }
 

@@ -42,11 +42,11 @@ pub(crate) struct TransmitArguments {
     #[command(flatten)]
     options: CommandArguments,
     /// Status words after which the unit goes on to its next command.
-    #[arg(long, value_name = "RULE", default_value = "iso", help_heading = "APDUs")]
+    #[arg(long, value_name = "RULE", default_value = "iso", help_heading = "Answers")]
     stop_rule: Rule,
     /// Let the unit go on after these status words instead of those of the stop rule; in hexadecimal, such as 6A82 or
     /// 6900/FF00 (the mask has the bits to compare). May be repeated.
-    #[arg(long, value_name = "VALUE[/MASK]", help_heading = "APDUs", conflicts_with = "expect")]
+    #[arg(long, value_name = "VALUE[/MASK]", help_heading = "Answers", conflicts_with = "expect")]
     continue_on: Vec<Pattern>,
     /// Make a repeat safe: a second call with the same id (16-64 random bytes in hexadecimal) gets the outcome of the
     /// first.

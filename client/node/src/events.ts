@@ -128,8 +128,8 @@ export class CardReader extends Emitter<CardReaderEvents> {
 }
 
 /**
- * Emits readers, each of which emits its cards; made by `Client.events`. An error thrown by a listener is not caught, as
- * in other emitters.
+ * Emits readers, each of which emits its cards; made by `Client.events`. An error thrown by a listener is not caught,
+ * as in other emitters.
  */
 export class CardEvents extends Emitter<CardEventsMap> {
   readonly #client: Client;
