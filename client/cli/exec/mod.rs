@@ -1,35 +1,26 @@
 //! `cardbroker exec`: runs a program whose calls to the broker, and those of its children, are one isolation group.
 
+mod child;
 mod signals;
 
-use std::{
-    ffi::OsString,
-    io,
-    os::unix::process::ExitStatusExt,
-    process::{ExitCode, ExitStatus},
-    time::Duration,
-};
+use std::{ffi::OsString, io, process::ExitCode, time::Duration};
 
 use cardbroker_client::{
     Client, ConnectOptions, Delivery, Door, ENDPOINT_VARIABLE, Endpoint, ErrorReason, GROUP_VARIABLE,
     TOKEN_FILE_VARIABLE,
 };
 use clap::{Args, ValueHint};
-use tokio::{
-    process::{Child, Command},
-    time::sleep,
-};
+use tokio::time::sleep;
 
-use self::signals::Signals;
+use self::{child::Child, signals::Signals};
 use super::{Failure, Screen};
 
 /// The variable by which libpcsclite finds the door.
 const DOOR_VARIABLE: &str = "PCSCLITE_CSOCK_NAME";
 
-/// The exit codes of shells for a program that is not there, that cannot be run, and that a signal has ended.
+/// The exit codes of shells for a program that is not there, and for one that cannot be run.
 const NOT_FOUND: u8 = 127;
 const NOT_RUN: u8 = 126;
-const BY_SIGNAL: i32 = 128;
 
 /// The pause before a lost connection is opened again.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -99,16 +90,12 @@ pub(crate) async fn run(
         opened = opened => opened?,
         () = signals.any() => return Err(Failure::Interrupted(Delivery::NotSent)),
     };
-    let [program, rest @ ..] = &arguments.program[..] else { return Err(Failure::Usage("no program".to_owned())) };
-    let mut command = Command::new(program);
-    command.args(rest).env(ENDPOINT_VARIABLE, client.endpoint().to_string()).env(GROUP_VARIABLE, &group);
-    if let Some(door) = &door {
-        command.env(DOOR_VARIABLE, door.socket());
-    }
-    if let Some(path) = token_file {
-        command.env(TOKEN_FILE_VARIABLE, path);
-    }
-    let mut child = match command.spawn() {
+    let [program, ..] = &arguments.program[..] else { return Err(Failure::Usage("no program".to_owned())) };
+    let endpoint = OsString::from(client.endpoint().to_string());
+    let mut variables = vec![(ENDPOINT_VARIABLE, endpoint.as_os_str()), (GROUP_VARIABLE, group.as_ref())];
+    variables.extend(door.as_ref().map(|door| (DOOR_VARIABLE, door.socket().as_os_str())));
+    variables.extend(token_file.as_ref().map(|path| (TOKEN_FILE_VARIABLE, path.as_os_str())));
+    let mut child = match Child::spawn(&arguments.program, &variables, &signals.mask) {
         Ok(child) => child,
         Err(error) => {
             writeln!(screen.err, "cardbroker: {} cannot be run: {error}", program.to_string_lossy().escape_debug())?;
@@ -121,26 +108,19 @@ pub(crate) async fn run(
         status = wait(&mut child, &mut signals) => status?,
         never = membership.keep(screen) => match never {},
     };
-    Ok(code(status))
+    // Codes have eight bits.
+    Ok(u8::try_from(status & 0xFF).unwrap_or(1).into())
 }
 
 /// Waits for the end of the program, and passes signals on to it.
-async fn wait(child: &mut Child, signals: &mut Signals) -> io::Result<ExitStatus> {
+async fn wait(child: &mut Child, signals: &mut Signals) -> io::Result<i32> {
     loop {
-        let id = child.id();
         tokio::select! {
             biased;
             status = child.wait() => return status,
-            signal = signals.next() => signals::send(id, signal),
+            signal = signals.next() => child.send(signal),
         }
     }
-}
-
-/// The exit code of a program that has ended so.
-fn code(status: ExitStatus) -> ExitCode {
-    let code = status.code().or_else(|| status.signal().map(|signal| BY_SIGNAL + signal)).unwrap_or(1);
-    // Codes have eight bits.
-    u8::try_from(code & 0xFF).unwrap_or(1).into()
 }
 
 /// The connection that keeps the isolation group in existence.
@@ -157,20 +137,31 @@ enum Never {}
 impl Membership {
     /// Connects again after a loss: a broker that was restarted has forgotten the group.
     async fn keep(&mut self, screen: &mut Screen<'_>) -> Never {
-        loop {
-            if let Some(door) = &mut self.door {
-                let error = door.closed().await;
-                self.door = None;
-                if self.is_private && !self.has_warned {
-                    self.has_warned = true;
-                    // Without standard error nobody is left to tell.
-                    let _ = writeln!(screen.err, "cardbroker: the private door is closed: {error}");
-                }
+        while let Some(door) = &mut self.door {
+            let error = door.closed().await;
+            if self.is_private && !self.has_warned {
+                self.has_warned = true;
+                // Without standard error nobody is left to tell.
+                let _ = writeln!(screen.err, "cardbroker: the private door is closed: {error}");
             }
+            self.door = self.open_again().await;
+        }
+        // A watch connects again by itself, and joins the group each time.
+        let mut watch = self.client.watch();
+        loop {
+            watch.next().await;
+        }
+    }
+
+    /// Finds the door of a broker that was restarted; `None` if it has none now.
+    async fn open_again(&self) -> Option<Door> {
+        loop {
             sleep(PAUSE).await;
             // A private door would have another path, which the program does not know.
-            if let Ok(door) = self.client.open_door(false).await {
-                self.door = Some(door);
+            match self.client.open_door(false).await {
+                Ok(door) => return Some(door),
+                Err(error) if error.reason() == Some(ErrorReason::NotImplemented) => return None,
+                Err(_) => {}
             }
         }
     }

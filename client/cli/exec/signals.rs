@@ -5,10 +5,9 @@ use std::{io, thread};
 use nix::{
     errno::Errno,
     sys::{
-        signal::{SigSet, Signal, kill},
+        signal::{SigSet, SigmaskHow, Signal},
         signalfd::{SfdFlags, SignalFd},
     },
-    unistd::Pid,
 };
 use tokio::sync::mpsc;
 
@@ -20,7 +19,11 @@ const PASSED_ON: [Signal; 6] =
 const FROM_KERNEL: i32 = 0x80;
 
 /// The signals of this process, which do not end it any more.
-pub(super) struct Signals(mpsc::Receiver<Received>);
+pub(super) struct Signals {
+    received: mpsc::Receiver<Received>,
+    /// The signal mask of this process before, which is the program's.
+    pub(super) mask: SigSet,
+}
 
 /// A signal, and whether the program gets it by itself.
 struct Received {
@@ -29,14 +32,13 @@ struct Received {
 }
 
 impl Signals {
-    /// Takes the signals of this thread, and of those that it starts from now on. The program gets its signals as
-    /// usual: a new process has none blocked.
+    /// Takes the signals of this thread, and of those that it starts from now on.
     ///
     /// # Errors
     /// The system gives no signals.
     pub(super) fn block() -> io::Result<Self> {
         let set: SigSet = PASSED_ON.into_iter().collect();
-        set.thread_block()?;
+        let mask = set.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
         let signals = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC)?;
         let (sender, received) = mpsc::channel(8);
         // It ends with the process.
@@ -55,13 +57,13 @@ impl Signals {
                 }
             }
         })?;
-        Ok(Self(received))
+        Ok(Self { received, mask })
     }
 
     /// The next signal to pass on; pending if there are no more. Cancel-safe.
     pub(super) async fn next(&mut self) -> Signal {
         loop {
-            match self.0.recv().await {
+            match self.received.recv().await {
                 Some(Received { signal, is_of_terminal: false }) => return signal,
                 Some(_) => {}
                 None => std::future::pending().await,
@@ -71,16 +73,8 @@ impl Signals {
 
     /// Waits for any signal: before the program runs, each of them ends this one. Cancel-safe.
     pub(super) async fn any(&mut self) {
-        if self.0.recv().await.is_none() {
+        if self.received.recv().await.is_none() {
             std::future::pending().await
         }
-    }
-}
-
-/// Sends a signal to the process `id`, unless it has ended.
-pub(super) fn send(id: Option<u32>, signal: Signal) {
-    if let Some(id) = id {
-        // An error means that the program has just ended.
-        let _ = kill(Pid::from_raw(id.cast_signed()), signal);
     }
 }
