@@ -65,12 +65,13 @@ impl Doors {
         if !matches!(origin.peer.source, Source::Local(_)) {
             return Err(missing("doors are for clients on the broker's Unix socket"));
         }
+        let key = group_key(&origin.caller, request.metadata().get(GROUP_METADATA))?
+            .ok_or_else(|| missing("doors are for local callers"))?;
+        // Without a door, too: the caller's children that are clients of the broker are one group.
+        join(&self.broker, origin, key.clone())?;
         let doors = self.doors.as_ref().ok_or_else(|| {
             missing("the broker has no door for PC/SC programs: its administrator opens one with pcsclite.socket")
         })?;
-        let key = group_key(&origin.caller, request.metadata().get(GROUP_METADATA))?
-            .ok_or_else(|| missing("doors are for local callers"))?;
-        join(&self.broker, origin, key.clone())?;
         if !request.get_ref().is_private {
             return Ok(Opened { path: doors.main().display().to_string(), _private: None });
         }
