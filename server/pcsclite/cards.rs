@@ -182,9 +182,9 @@ impl Connection {
                 Some(reader) if reader.status.state == State::Settling && Instant::now() < deadline => {}
                 reader => return Ok(reader),
             }
-            let draining = self.shared.draining.clone();
+            let closing = self.closing.clone();
             tokio::select! {
-                () = draining.cancelled() => return Err(Ended::Stopping),
+                () = closing.cancelled() => return Err(Ended::Stopping),
                 changed = self.readers_changed() => changed?,
                 () = sleep_until(deadline) => {}
             }

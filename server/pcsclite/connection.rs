@@ -14,6 +14,7 @@ use tokio::{
     sync::Notify,
     time::{Instant, sleep_until},
 };
+use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::{
@@ -36,6 +37,8 @@ const MAX_SCOPE: u32 = 3;
 pub(super) struct Connection {
     /// The door, with the broker.
     pub(super) shared: Arc<Shared>,
+    /// Cancelled when the door closes.
+    pub(super) closing: CancellationToken,
     /// The client's end of the conversation.
     pub(super) input: Input,
     /// The process at the other end.
@@ -80,7 +83,13 @@ enum Step {
 }
 
 impl Connection {
-    pub(super) fn new(shared: Arc<Shared>, stream: UnixStream, caller: Caller, groups: Groups) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        stream: UnixStream,
+        caller: Caller,
+        groups: Groups,
+        closing: CancellationToken,
+    ) -> Self {
         let member = shared.desk.enter(&caller);
         let readers = shared.broker.follow_readers(&caller);
         Self {
@@ -98,6 +107,7 @@ impl Connection {
             read_at: None,
             caller,
             shared,
+            closing,
         }
     }
 
@@ -149,11 +159,11 @@ impl Connection {
 
     /// Waits for what comes next. Cancel-safe.
     async fn next(&mut self, establish_by: Instant) -> Result<Step, Ended> {
-        let Self { shared, input, member, readers, context, turns, read_at, .. } = self;
+        let Self { closing, input, member, readers, context, turns, read_at, .. } = self;
         let waits_for_context = context.is_none();
         tokio::select! {
             biased;
-            () = shared.draining.cancelled() => Err(Ended::Stopping),
+            () = closing.cancelled() => Err(Ended::Stopping),
             (handle, event) = turns.next() => Ok(Step::Turn(handle, event)),
             message = async {
                 if let Some(time) = *read_at {

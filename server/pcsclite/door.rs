@@ -11,7 +11,7 @@ use cardbroker_core::{
     pcsclite::handles::ExclusiveRule,
     turns::places::Places,
 };
-use tokio::{net::UnixStream, task::JoinHandle};
+use tokio::net::UnixStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{Instrument, debug, debug_span, warn};
 
@@ -48,7 +48,6 @@ impl Settings {
 
 /// An open door. Dropping it closes the door; programs lose their connections.
 pub struct Door {
-    task: JoinHandle<()>,
     shared: Arc<Shared>,
 }
 
@@ -59,13 +58,13 @@ pub(super) struct Shared {
     pub(super) settings: Settings,
     /// The budgets for refused requests.
     pub(super) budgets: DoorBudgets,
-    /// Cancelled when the broker stops.
-    pub(super) draining: CancellationToken,
+    /// Cancelled when the door closes, or the broker stops.
+    draining: CancellationToken,
     places: Mutex<Places<Principal>>,
 }
 
 impl Door {
-    /// Serves programs until `draining` is cancelled. Also returns what opens private doors. Call it inside a runtime.
+    /// Serves programs until `draining` is cancelled. The second value opens private doors. Call it inside a runtime.
     pub fn open(
         broker: Broker,
         listeners: DoorListeners,
@@ -73,10 +72,10 @@ impl Door {
         draining: CancellationToken,
     ) -> (Self, PrivateDoors) {
         let DoorListeners { main, private, budgets } = listeners;
-        let shared = Shared::new(broker, settings, budgets, draining);
+        let shared = Shared::new(broker, settings, budgets, draining.child_token());
         let doors = PrivateDoors::new(Arc::clone(&shared), private);
-        let task = tokio::spawn(accept(Arc::clone(&shared), main, Entrance::Main));
-        (Self { task, shared }, doors)
+        tokio::spawn(accept(Arc::clone(&shared), main, Entrance::Main));
+        (Self { shared }, doors)
     }
 }
 
@@ -89,7 +88,7 @@ impl Door {
 
 impl Drop for Door {
     fn drop(&mut self) {
-        self.task.abort();
+        self.shared.close();
     }
 }
 
@@ -98,16 +97,17 @@ impl Drop for Door {
 pub(super) enum Entrance {
     /// The socket of the configuration.
     Main,
-    /// A private door of this user, into this isolation group.
-    Private { group: GroupKey, user: Principal },
+    /// A private door of this user, into this isolation group, until `closing` is cancelled.
+    Private { group: GroupKey, user: Principal, closing: CancellationToken },
 }
 
-/// Accepts programs until the broker stops, and waits for the end of their connections.
+/// Accepts programs until the door closes, and waits for the end of their connections.
 pub(super) async fn accept(shared: Arc<Shared>, listener: DoorListener, entrance: Entrance) {
     let connections = TaskTracker::new();
+    let closing = shared.closing(&entrance);
     loop {
         let (stream, caller) = tokio::select! {
-            () = shared.draining.cancelled() => break,
+            () = closing.cancelled() => break,
             accepted = listener.accept() => accepted,
         };
         shared.admit(&connections, stream, caller, &entrance);
@@ -155,16 +155,34 @@ impl Shared {
         let (connection, executable) = (caller.connection, caller.executable.as_deref());
         let span = debug_span!("pcsclite", connection, %caller, executable = executable.map(tracing::field::debug));
         let shared = Arc::clone(self);
-        let entrance = entrance.clone();
+        let (closing, entrance) = (self.closing(entrance), entrance.clone());
         let serve = async move {
             let _place = place;
             let Ok(groups) = Groups::join(shared.broker.groups(), &caller, entrance) else { return };
-            let mut connection = Connection::new(shared, stream, caller, groups);
+            let mut connection = Connection::new(shared, stream, caller, groups, closing);
             debug!("connected");
             let ended = connection.run().await;
             debug!(reason = %ended, "disconnected");
         };
         connections.spawn(serve.instrument(span));
+    }
+
+    /// Closes the door with all its private ones.
+    pub(super) fn close(&self) {
+        self.draining.cancel();
+    }
+
+    /// A token that is cancelled when a private door closes, or all doors do.
+    pub(super) fn private(&self) -> CancellationToken {
+        self.draining.child_token()
+    }
+
+    /// What is cancelled when programs that came in by `entrance` must leave.
+    fn closing(&self, entrance: &Entrance) -> CancellationToken {
+        match entrance {
+            Entrance::Main => self.draining.clone(),
+            Entrance::Private { closing, .. } => closing.clone(),
+        }
     }
 
     /// The isolation of programs at the reader with this name in PC/SC.

@@ -88,7 +88,7 @@ impl Connection {
                 Err(failure) => return Ok(Err(Code::from(&failure))),
             },
         };
-        let draining = self.shared.draining.clone();
+        let closing = self.closing.clone();
         let hold = sleep(need.hold);
         tokio::pin!(hold);
         loop {
@@ -98,7 +98,7 @@ impl Connection {
                     Ok(session) => self.on_begun(handle, session, need),
                     Err(failure) => Err(Code::from(&failure)),
                 }),
-                () = draining.cancelled() => return Err(Ended::Stopping),
+                () = closing.cancelled() => return Err(Ended::Stopping),
                 (other, event) = self.turns.next() => self.on_turn_event(other, event),
                 () = &mut hold => {
                     if need.keeps_place {

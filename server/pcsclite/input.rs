@@ -37,8 +37,8 @@ pub(super) enum Ended {
     /// The connection has failed in the system.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// The broker stops and drops all connections.
-    #[error("the broker stops")]
+    /// The door closes and drops its connections, as all doors do when the broker stops.
+    #[error("the door closes")]
     Stopping,
 }
 

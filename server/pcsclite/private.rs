@@ -12,7 +12,7 @@ use cardbroker_core::{
     error::{Failure, Reason},
     turns::places::Places,
 };
-use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::door::{Entrance, Shared, accept};
@@ -34,7 +34,7 @@ pub struct PrivateDoors {
 /// A private door. Dropping it closes the door; its programs lose their connections.
 pub struct PrivateDoor {
     socket: PrivateSocket,
-    task: JoinHandle<()>,
+    closing: CancellationToken,
     user: Principal,
     places: Arc<Mutex<Places<Principal>>>,
 }
@@ -68,9 +68,10 @@ impl PrivateDoors {
             }
         };
         debug!(%caller, socket = %socket.path().display(), "private door opened");
-        let entrance = Entrance::Private { group: key, user: user.clone() };
-        let task = tokio::spawn(accept(Arc::clone(&self.shared), listener, entrance));
-        Ok(PrivateDoor { socket, task, user, places: Arc::clone(&self.places) })
+        let closing = self.shared.private();
+        let entrance = Entrance::Private { group: key, user: user.clone(), closing: closing.clone() };
+        tokio::spawn(accept(Arc::clone(&self.shared), listener, entrance));
+        Ok(PrivateDoor { socket, closing, user, places: Arc::clone(&self.places) })
     }
 }
 
@@ -83,7 +84,7 @@ impl PrivateDoor {
 
 impl Drop for PrivateDoor {
     fn drop(&mut self) {
-        self.task.abort();
+        self.closing.cancel();
         self.places.lock().unwrap_or_else(PoisonError::into_inner).give_back(self.user.clone(), 1);
     }
 }

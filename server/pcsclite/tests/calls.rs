@@ -149,7 +149,7 @@ async fn another_program_does_not_inherit_a_verified_pin() {
 #[tokio::test]
 async fn a_private_door_is_one_group_of_one_user() {
     let mut world = world().await;
-    let door = World::private_door();
+    let (door, _) = world.private_door();
     let (mut answers, mut members) = (Vec::new(), Vec::new());
     for (pid, command) in [(1, VERIFY), (2, IS_VERIFIED)] {
         let mut program = world.connect_at(pid, USER, &door);
@@ -164,6 +164,23 @@ async fn a_private_door_is_one_group_of_one_user() {
     let (handle, _) = outside.connect(READER, SHARED).await.unwrap();
     assert_eq!(outside.transmit(handle, IS_VERIFIED).await.unwrap(), [0x63, 0xC3]);
     assert!(world.connect_at(4, USER + 1, &door).is_closed().await, "another user");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_private_door_that_closes_ends_its_connections_and_its_group() {
+    let mut world = world().await;
+    let (door, closing) = world.private_door();
+    let mut inside = world.connect_at(1, USER, &door);
+    inside.establish(5).await;
+    let (handle, _) = inside.connect(READER, SHARED).await.unwrap();
+    assert_eq!(inside.begin(handle).await, Code::SUCCESS);
+    assert_eq!(inside.transmit(handle, VERIFY).await.unwrap(), [0x90, 0]);
+    let mut outside = world.program(2, 4).await;
+    closing.cancel();
+    assert!(inside.is_closed().await);
+    let (handle, _) = outside.connect(READER, SHARED).await.unwrap();
+    assert_eq!(outside.transmit(handle, IS_VERIFIED).await.unwrap(), [0x63, 0xC3]);
     world.stop().await;
 }
 

@@ -71,10 +71,12 @@ impl World {
         Program { stream: here, context: 0 }
     }
 
-    /// A private door of a process of the user.
-    pub(super) fn private_door() -> Entrance {
+    /// A private door of a process of the user, until the token is cancelled.
+    pub(super) fn private_door(&self) -> (Entrance, CancellationToken) {
         let opener = Caller::local(0, USER, 0, Some(99), Some(7));
-        Entrance::Private { group: GroupKey::Caller(opener.key), user: opener.principal() }
+        let closing = self.shared.private();
+        let group = GroupKey::Caller(opener.key);
+        (Entrance::Private { group, user: opener.principal(), closing: closing.clone() }, closing)
     }
 
     /// A program with a context.
@@ -85,7 +87,7 @@ impl World {
     }
 
     pub(super) async fn stop(self) {
-        self.shared.draining.cancel();
+        self.shared.close();
         self.connections.close();
         self.connections.wait().await;
         self.tasks.stop().await;
