@@ -59,13 +59,15 @@ pub(super) struct Connection {
     pub(super) waits: Waits,
     /// The turns of the context's handles.
     pub(super) turns: Turns,
-    /// Whether no request was answered yet.
+    /// Whether no request was served that may be held.
     is_new: bool,
-    /// Whether a request was refused. Such a connection, and a new one, is read slowly while its user's budget is used
-    /// up.
+    /// Whether a request was refused. Such a connection is read slowly while its user's budget is used up.
     has_refused: bool,
     /// The time of the next reading; `None` for at once.
     read_at: Option<Instant>,
+    /// The first request of a new connection that may be held, while the user's budget is used up. What comes before,
+    /// such as the version, is never held: all threads of a program would stop.
+    deferred: Option<Box<Message>>,
 }
 
 struct Context {
@@ -105,6 +107,7 @@ impl Connection {
             is_new: true,
             has_refused: false,
             read_at: None,
+            deferred: None,
             caller,
             shared,
             closing,
@@ -114,13 +117,16 @@ impl Connection {
     /// Serves the client until it leaves. Returns why the conversation ended.
     pub(super) async fn run(&mut self) -> Ended {
         let establish_by = Instant::now() + ESTABLISH_TIME;
-        self.pace();
         loop {
             let step = match self.next(establish_by).await {
                 Ok(step) => step,
                 Err(ended) => return self.on_end(ended),
             };
             let done = match step {
+                Step::Request(message) if self.defers(&message) => {
+                    self.deferred = Some(message);
+                    Ok(())
+                }
                 Step::Request(message) => {
                     let done = self.on_request(*message).await;
                     self.pace();
@@ -145,8 +151,19 @@ impl Connection {
 
     /// Sets the time of the next reading.
     fn pace(&mut self) {
-        let pause = if self.is_new || self.has_refused { self.shared.budgets.pause(&self.user) } else { None };
+        let pause = if self.has_refused { self.shared.budgets.pause(&self.user) } else { None };
         self.read_at = pause.map(|pause| Instant::now() + pause);
+    }
+
+    /// Whether a request of a new connection must wait until its user's budget is filled again.
+    fn defers(&mut self, message: &Message) -> bool {
+        if !(self.is_new && message.request.may_be_held()) {
+            return false;
+        }
+        self.is_new = false;
+        let pause = self.shared.budgets.pause(&self.user);
+        self.read_at = pause.map(|pause| Instant::now() + pause);
+        pause.is_some()
     }
 
     /// Charges the end of the conversation to the user if it is the client's mistake.
@@ -159,7 +176,7 @@ impl Connection {
 
     /// Waits for what comes next. Cancel-safe.
     async fn next(&mut self, establish_by: Instant) -> Result<Step, Ended> {
-        let Self { closing, input, member, readers, context, turns, read_at, .. } = self;
+        let Self { closing, input, member, readers, context, turns, read_at, deferred, .. } = self;
         let waits_for_context = context.is_none();
         tokio::select! {
             biased;
@@ -169,7 +186,10 @@ impl Connection {
                 if let Some(time) = *read_at {
                     sleep_until(time).await;
                 }
-                input.next().await
+                match deferred.take() {
+                    Some(message) => Ok(message),
+                    None => input.next().await,
+                }
             } => Ok(Step::Request(message?)),
             changed = readers.changed() => changed.map(|()| Step::Readers).map_err(|_| Ended::Stopping),
             Ok(()) = member.changed.changed() => Ok(Step::Shown),
@@ -208,7 +228,6 @@ impl Connection {
 
     /// Sends the answer to a request.
     pub(super) async fn answer(&mut self, message: &Message, reply: Reply<'_>) -> Result<(), Ended> {
-        self.is_new = false;
         if matches!(&reply, Reply::Code(code) if code.is_refusal()) {
             self.has_refused = true;
             self.shared.budgets.charge(&self.user);

@@ -238,6 +238,21 @@ async fn a_program_that_is_refused_again_and_again_is_read_slowly() {
 }
 
 #[tokio::test]
+async fn a_new_program_of_a_refused_user_waits_only_for_calls_that_may_wait() {
+    let mut world = world().await;
+    let began = Instant::now();
+    for _ in 0..2 * budget::BURST {
+        assert_eq!(world.connect(2).code(0x0D, &[1, 0]).await, Code::INVALID_HANDLE);
+    }
+    let mut program = world.program(1, 4).await;
+    assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
+    let began = Instant::now();
+    program.connect(READER, SHARED).await.unwrap();
+    assert!(began.elapsed() > Duration::from_millis(10), "{:?}", began.elapsed());
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn a_foreign_selection_is_news_like_a_reset() {
     let mut world = world().await;
     let [(mut first, one), (mut second, two)] = pair(&mut world).await;

@@ -142,6 +142,20 @@ pub enum Request {
     Array,
 }
 
+impl Request {
+    /// Whether the answer may be held. All threads of a program may stop while another answer does not come.
+    pub fn may_be_held(&self) -> bool {
+        matches!(
+            self,
+            Self::Connect { .. }
+                | Self::Reconnect { .. }
+                | Self::Begin { .. }
+                | Self::Transmit { .. }
+                | Self::Control { .. }
+        )
+    }
+}
+
 /// The beginning of a client's bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Parsed {
