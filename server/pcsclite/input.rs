@@ -9,6 +9,7 @@ use tokio::{
     net::UnixStream,
     time::timeout,
 };
+use zeroize::Zeroize;
 
 /// The time for the rest of a request, and for the client to take an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -52,6 +53,8 @@ impl Input {
         loop {
             match wire::parse(&self.buffer)? {
                 Parsed::Whole(message, length) => {
+                    // It may have a PIN, and the room is used again only with the next request.
+                    self.buffer[..length].zeroize();
                     self.buffer.advance(length);
                     return Ok(message);
                 }
