@@ -232,7 +232,7 @@ impl Bound {
         let incoming = Incoming::start(listeners, config, shutdown);
         let door = door.zip(door_path).map(|((listener, guard), path)| {
             sockets.push(guard);
-            let private = PrivateListeners::new(path, incoming.numbers());
+            let private = PrivateListeners::new(path, private_socket::runtime_folder(), incoming.numbers());
             let main = DoorListener { listener, numbers: incoming.numbers() };
             DoorListeners { main, private, budgets: DoorBudgets::new(incoming.budgets()) }
         });

@@ -1,6 +1,7 @@
-//! Sockets of private doors: each in a folder of its own beside the main door, with a name that cannot be guessed.
+//! Sockets of private doors: each in a folder of its own, with a name that cannot be guessed.
 
 use std::{
+    env,
     ffi::OsString,
     fs, io,
     os::unix::fs::{DirBuilderExt, PermissionsExt},
@@ -16,10 +17,19 @@ const SOCKET: &str = "pcscd.comm";
 /// What follows the main door's name in the names of the folders.
 const MARK: &str = ".private-";
 
+/// The folder that the service manager has made for this service; `None` without one.
+pub(super) fn runtime_folder() -> Option<PathBuf> {
+    // systemd names several folders with colons between them.
+    let folders = env::var_os("RUNTIME_DIRECTORY")?;
+    env::split_paths(&folders).next().filter(|folder| folder.is_absolute())
+}
+
 /// Makes the sockets of private doors.
 #[derive(Debug)]
 pub struct PrivateListeners {
     main: PathBuf,
+    /// The folder in which each door gets its own.
+    parent: PathBuf,
     numbers: ConnectionNumbers,
 }
 
@@ -31,9 +41,11 @@ pub struct PrivateSocket {
 }
 
 impl PrivateListeners {
-    /// For doors beside the `main` one, whose lock this process has: removes what an earlier broker has left there.
-    pub(super) fn new(main: PathBuf, numbers: ConnectionNumbers) -> Self {
-        let listeners = Self { main, numbers };
+    /// For doors beside the `main` one, whose lock this process has, or in the `runtime` folder of the service, which
+    /// may be unable to write there. Removes what an earlier broker has left.
+    pub(super) fn new(main: PathBuf, runtime: Option<PathBuf>, numbers: ConnectionNumbers) -> Self {
+        let parent = runtime.unwrap_or_else(|| main.parent().unwrap_or(Path::new("/")).to_owned());
+        let listeners = Self { main, parent, numbers };
         listeners.remove_old();
         listeners
     }
@@ -52,7 +64,7 @@ impl PrivateListeners {
         getrandom::fill(&mut secret).map_err(io::Error::other)?;
         let mut name = self.prefix();
         name.push(hex::encode(secret));
-        let folder = self.main.with_file_name(name);
+        let folder = self.parent.join(name);
         // Nobody enters it before the socket is there.
         fs::DirBuilder::new().mode(0o700).create(&folder)?;
         let socket = PrivateSocket { path: folder.join(SOCKET), folder };
@@ -72,8 +84,7 @@ impl PrivateListeners {
 
     fn remove_old(&self) {
         let prefix = self.prefix();
-        let entries = self.main.parent().and_then(|folder| fs::read_dir(folder).ok());
-        for entry in entries.into_iter().flatten().flatten() {
+        for entry in fs::read_dir(&self.parent).into_iter().flatten().flatten() {
             if entry.file_name().as_encoded_bytes().starts_with(prefix.as_encoded_bytes()) {
                 let folder = entry.path();
                 drop(PrivateSocket { path: folder.join(SOCKET), folder });
@@ -107,7 +118,7 @@ mod tests {
     async fn a_private_socket_goes_with_its_door() {
         let folder = tempfile::tempdir().unwrap();
         let main = folder.path().join("pcscd.comm");
-        let listeners = PrivateListeners::new(main.clone(), ConnectionNumbers::default());
+        let listeners = PrivateListeners::new(main.clone(), None, ConnectionNumbers::default());
         let (socket, _listener) = listeners.open().unwrap();
         let mode = |path: &Path| fs::symlink_metadata(path).unwrap().mode() & 0o777;
         assert_eq!((mode(socket.path()), mode(socket.path().parent().unwrap())), (0o666, 0o711));
@@ -118,7 +129,16 @@ mod tests {
         // As after a crash.
         std::mem::forget(other);
         fs::write(folder.path().join("pcscd.comm.lock"), "").unwrap();
-        drop(PrivateListeners::new(main, ConnectionNumbers::default()));
+        drop(PrivateListeners::new(main, None, ConnectionNumbers::default()));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "only the foreign file is left");
+    }
+    #[tokio::test]
+    async fn a_service_has_its_private_sockets_in_its_own_folder() {
+        let (folder, runtime) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let main = folder.path().join("pcscd.comm");
+        let listeners = PrivateListeners::new(main, Some(runtime.path().to_owned()), ConnectionNumbers::default());
+        let (socket, _listener) = listeners.open().unwrap();
+        assert!(socket.path().starts_with(runtime.path()), "{socket:?}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }
