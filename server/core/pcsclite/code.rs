@@ -53,7 +53,7 @@ impl Code {
 }
 
 impl From<&Failure> for Code {
-    /// The code that leads a PC/SC program to what the failure asks for. A command that may have run without an answer
+    /// The code on which PC/SC programs take the right action. A command that may have run without an answer
     /// is [`Code::NOT_TRANSACTED`], after which clients reconnect.
     fn from(failure: &Failure) -> Self {
         match failure.reason {

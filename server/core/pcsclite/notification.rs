@@ -1,6 +1,6 @@
 //! The one message to a client that waits for a change of the readers: a machine of four states.
 //!
-//! A client registers (WAIT), and later stops to wait (STOP). It reads exactly one message in between: the signal of a
+//! A client registers (WAIT), and later stops waiting (STOP). It reads exactly one message in between: the signal of a
 //! change, or the answer to STOP. Two messages, or none, would put its stream out of step for good.
 //!
 //! ```text
