@@ -33,8 +33,7 @@ const PROTOCOLS: u32 = 0x0F;
 const ATR_STRING: u32 = 0x0009_0303;
 /// The attributes with the name of the reader.
 const NAMES: [u32; 2] = [0x7FFF_0003, 0x7FFF_0004];
-/// The attribute with the unique name of the broker's run, by which a broker notices its own door. Its class is that of
-/// vendors.
+/// The attribute with the unique name of the broker's run, which tells brokers apart. Its class is that of vendors.
 pub(super) const EPOCH: u32 = 0x0007_CB01;
 
 impl Connection {
