@@ -146,3 +146,59 @@ fn a_killed_exec_closes_its_private_door_and_ends_its_group() -> anyhow::Result<
         Ok(())
     })
 }
+
+#[test]
+fn the_program_starts_with_no_signal_blocked() -> anyhow::Result<()> {
+    tell(async {
+        let broker = broker().await?;
+        let blocked = "import signal; print(len(signal.pthread_sigmask(signal.SIG_BLOCK, [])))";
+        let told = run(&mut exec(&broker, &["--", "python3", "-c", blocked])?)?;
+        assert_eq!((told.code, told.out.trim()), (Some(0), "0"), "{told:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_program_left_behind_loses_its_private_door() -> anyhow::Result<()> {
+    tell(async {
+        let broker = broker().await?;
+        let out = broker.folder().join("left");
+        let out = out.display();
+        // The program that is left behind has a verified PIN, and begins one transaction after the other.
+        let left = format!(
+            "\"$DIRECT\" '{SIMULATED}' --send {VERIFY} && \
+             (\"$DIRECT\" '{SIMULATED}' --pairs 100000000 >/dev/null 2>{out}.errors; echo over >{out}) >/dev/null 2>&1 &
+             sleep 1"
+        );
+        let private = script(&broker, &["--private"], &left)?;
+        assert_eq!(private.code, Some(0), "{private:?}");
+        let file = broker.folder().join("left");
+        wait_until(|| Ok(file.exists()))?;
+        let later = broker.cardbroker(&["transmit", READER, PROTECTED])?;
+        assert!(later.out.trim().ends_with("6982"), "{later:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn without_a_door_a_restarted_broker_gets_the_group_again() -> anyhow::Result<()> {
+    tell(async {
+        let mut broker = Setup::simulated(1)?.start()?;
+        wait_for(&broker, READER, ReaderState::Ready).await?;
+        // Two programs share a PIN only while something else is in the group between them.
+        let script = format!(
+            "echo ready; read go; for i in $(seq 100); do \
+             \"$CLI\" transmit {READER} {VERIFY} >/dev/null 2>&1; \
+             \"$CLI\" transmit {READER} {PROTECTED} 2>&1 | grep -q 9000$ && echo shared && exit 0; sleep 0.1; done; exit 1"
+        );
+        let mut command = exec(&broker, &["--", "sh", "-c", &script])?;
+        let mut program = Program::spawn(command.env("CLI", program("cardbroker")?))?;
+        assert_eq!(program.line()?, "ready");
+        broker.kill()?;
+        broker.start_again()?;
+        wait_for(&broker, READER, ReaderState::Ready).await?;
+        program.say("go")?;
+        assert_eq!(program.line()?, "shared");
+        Ok(())
+    })
+}

@@ -19,6 +19,7 @@ use cardbroker_tests::{
         broker::{Broker, Setup},
         memory::Memory,
         pcscd::Pcscd,
+        programs::Program,
         run::{cardbroker, run, run_with_input},
     },
 };
@@ -325,17 +326,21 @@ pub(crate) fn a_pcsc_programs_pin_leaves_no_trace(adapt: fn(Setup) -> Setup) -> 
         let memory = memory(&broker)?;
         let hex = pin.hex();
         let commands = [format!("0020008010{hex}"), format!("0024008020{hex}{hex}"), "00B0810005".to_owned()];
-        let mut program = Command::new(env!("CARGO_BIN_EXE_direct-pcsc"));
-        program.arg(pcscd.reader_name(0)).arg("--send").args(&commands).env("PCSCLITE_CSOCK_NAME", broker.door());
-        let used = run(&mut program)?;
+        let program = || {
+            let mut program = Command::new(env!("CARGO_BIN_EXE_direct-pcsc"));
+            program.arg(pcscd.reader_name(0)).env("PCSCLITE_CSOCK_NAME", broker.door());
+            program
+        };
+        let used = run(program().arg("--send").args(&commands))?;
         ensure!(used.code == Some(0) && used.out.matches("9000").count() == 3, "{used:?}");
         let log = broker.settled_log();
         assert!(log.contains("00200080"), "{log}");
         assert_unprinted(&[pin], "the broker", &log);
-        match memory {
-            Some(memory) => until_gone(&memory, pin, "after the program").await,
-            None => Ok(()),
-        }
+        let Some(memory) = memory else { return Ok(()) };
+        until_gone(&memory, pin, "after the program").await?;
+        let mut staying = Program::spawn(program().args(["--stay", "--send", &commands[0]]))?;
+        ensure!(staying.line()?.contains("9000"));
+        until_gone(&memory, pin, "while the program keeps its context").await
     })
 }
 

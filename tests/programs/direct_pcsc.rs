@@ -26,6 +26,9 @@ struct Arguments {
     /// Instead of pairs: send these commands (hex; "reset" for a reset) and print the answers, in order.
     #[arg(long, num_args = 1..)]
     send: Vec<String>,
+    /// Keep the connection until standard input ends.
+    #[arg(long)]
+    stay: bool,
 }
 
 const SELECT: &[u8] = b"\x00\xA4\x04\x00\x06\xF0CARD\x01";
@@ -49,6 +52,9 @@ fn main() -> anyhow::Result<()> {
         arguments.send.iter().map(|command| send(&mut card, command)).collect::<anyhow::Result<_>>()?
     };
     writeln!(io::stdout(), "{report}")?;
+    if arguments.stay {
+        io::copy(&mut io::stdin(), &mut io::sink())?;
+    }
     // Dropping the card would reset it while others use it; a removed card cannot be released.
     let _ = card.disconnect(Disposition::LeaveCard);
     Ok(())
