@@ -189,7 +189,8 @@ fn without_a_door_a_restarted_broker_gets_the_group_again() -> anyhow::Result<()
         let script = format!(
             "echo ready; read go; for i in $(seq 100); do \
              \"$CLI\" transmit {READER} {VERIFY} >/dev/null 2>&1; \
-             \"$CLI\" transmit {READER} {PROTECTED} 2>&1 | grep -q 9000$ && echo shared && exit 0; sleep 0.1; done; exit 1"
+             \"$CLI\" transmit {READER} {PROTECTED} 2>&1 | grep -q 9000$ && echo shared && exit 0; \
+             sleep 0.1; done; exit 1"
         );
         let mut command = exec(&broker, &["--", "sh", "-c", &script])?;
         let mut program = Program::spawn(command.env("CLI", program("cardbroker")?))?;

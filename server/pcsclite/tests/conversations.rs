@@ -153,7 +153,7 @@ enum Event {
     Cancel,
     /// Another process connects a handle, or disconnects it.
     Rival,
-    /// The door may run.
+    /// Nothing, while the door reads what has come.
     Pause,
 }
 
@@ -175,7 +175,8 @@ async fn toggle(program: &mut Program, handle: &mut Option<u32>) {
     }
 }
 
-/// Waits for changes by a client of this version. Each wait must get one message, from a change, a cancellation or STOP.
+/// Waits for changes by a client of this version. Each wait must get one message: from a change, a cancellation or
+/// STOP.
 async fn wait(world: &mut World, minor: u32, rounds: Vec<Round>) {
     let (mut waiter, mut sibling) = (world.program(1, minor).await, world.program(1, minor).await);
     let mut rival = world.program(2, minor).await;
