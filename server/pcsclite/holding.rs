@@ -168,8 +168,11 @@ impl Connection {
     /// Ends the turn of the handle, or its wait, and leaves the card as it is.
     pub(super) fn end_turn(&mut self, handle: u32) {
         let Some(Turn::Held(held)) = self.turns.take(handle) else { return };
-        let selection = held.session.marks().selection();
-        self.shared.desk.handles(|handles| handles.on_turn_over(handle, selection));
+        // The handle has not seen the card in a turn that it has missed, nor what others have selected before.
+        if !matches!(held.phase, Phase::Awaited(_)) {
+            let selection = held.session.marks().selection();
+            self.shared.desk.handles(|handles| handles.on_turn_over(handle, selection));
+        }
         // The end is sent at once. There is nothing to wait for, because the card is left as it is.
         drop(held.session.close());
     }

@@ -267,6 +267,25 @@ async fn a_foreign_selection_is_news_like_a_reset() {
 }
 
 #[tokio::test]
+async fn a_missed_turn_does_not_hide_a_foreign_selection() {
+    let mut world = world().await;
+    let [(mut first, one), (mut second, two)] = pair(&mut world).await;
+    let mut third = world.program(3, 4).await;
+    let (three, _) = third.connect(READER, SHARED).await.unwrap();
+    first.transmit(one, READ).await.unwrap();
+    assert_eq!(second.begin(two).await, Code::SUCCESS);
+    assert_eq!(first.begin(one).await, Code::SHARING_VIOLATION, "it keeps its place");
+    second.transmit(two, SELECT).await.unwrap();
+    second.transmit(two, &[0, 0xC0, 0, 0, 0x13]).await.unwrap();
+    second.end(two, 0).await;
+    // The third has its turn after the first has missed its own.
+    while third.begin(three).await == Code::SHARING_VIOLATION {}
+    third.end(three, 0).await;
+    assert_eq!(first.transmit(one, READ).await, Err(Code::RESET_CARD));
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn a_pin_that_the_card_has_rejected_is_answered_like_a_wrong_one() {
     let mut world = world().await;
     let mut program = world.program(1, 4).await;
