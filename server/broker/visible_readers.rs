@@ -78,6 +78,11 @@ impl ReaderList {
         self.view.get(name).filter(|reader| self.visibility.shows(&reader.names))
     }
 
+    /// The number of the broker's readers that came or went so far, those included that the caller may not see.
+    pub fn moves(&self) -> u64 {
+        self.view.moves()
+    }
+
     /// All readers, including those that the caller may not see.
     pub(super) fn view(&self) -> &View {
         &self.view

@@ -174,7 +174,7 @@ impl Desk {
             status: &reader.status,
             sharing: handles.sharing(member.process, &reader.name),
         });
-        if process.states.update(sights) {
+        if process.states.update(sights, readers.moves()) {
             process.changed.send_replace(process.states.revision());
         }
     }
@@ -196,9 +196,9 @@ impl Desk {
         }
     }
 
-    /// The number of readers that came or went for the process.
-    pub(super) fn events(&self, member: &Member) -> u32 {
-        self.lock().processes.get(&member.key).map_or(0, |process| process.states.events())
+    /// The counter of readers that came or went for the process.
+    pub(super) fn events(&self, member: &Member) -> u16 {
+        self.lock().processes.get(&member.key).map_or(1, |process| process.states.events())
     }
 
     /// The broker's name of the reader that the process knows as `name`.

@@ -32,6 +32,8 @@ pub struct ReaderView {
 pub struct View {
     /// The number of changes so far.
     generation: u64,
+    /// The number of readers that came or went so far.
+    moves: u64,
     readers: BTreeMap<Arc<str>, Arc<ReaderView>>,
     /// From old to new, at most [`MAX_REMOVALS`].
     removals: VecDeque<Removal>,
@@ -69,6 +71,11 @@ impl View {
         self.generation
     }
 
+    /// The number of readers that came or went so far.
+    pub fn moves(&self) -> u64 {
+        self.moves
+    }
+
     /// Iterates over the readers, ordered by name.
     pub fn readers(&self) -> impl Iterator<Item = &Arc<ReaderView>> {
         self.readers.values()
@@ -86,6 +93,7 @@ impl View {
             return;
         }
         self.generation += 1;
+        self.moves += u64::from(before.is_some() != status.is_some());
         let appeared = before.map_or(self.generation, |reader| reader.appeared);
         let (name, names) = (Arc::clone(name), Arc::clone(names));
         if let Some(status) = status {

@@ -3,7 +3,8 @@
 //!
 //! The place in the array is a reader's identity while it is plugged in. A gone reader leaves its place empty, and the
 //! next new one takes the first empty place. The number of elements never changes, because a client never accepts
-//! fewer than before.
+//! fewer than before. A card that was shown stays shown until its insertion ends: the broker may take it again, or find
+//! that another program holds it, but to a program that would be a removal.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -53,8 +54,9 @@ pub struct ReaderStates {
     places: Vec<Option<Place>>,
     /// The number of changes of any element so far.
     revision: u64,
-    /// The number of readers that came or went so far.
-    events: u32,
+    /// The number of readers of the broker that had come or gone when one of these last did; `None` before the first
+    /// update.
+    moves: Option<u64>,
     /// The number of insertions that the process was told in addition to the real ones.
     reinsertions: BTreeMap<Arc<str>, u32>,
 }
@@ -63,38 +65,45 @@ pub struct ReaderStates {
 struct Place {
     id: Arc<str>,
     name: String,
+    /// The status that the process was shown.
+    status: ReaderStatus,
     element: [u8; ELEMENT_BYTES],
 }
 
 impl ReaderStates {
-    /// Shows these readers from now on. Returns whether an element has changed.
-    pub fn update<'a>(&mut self, readers: impl IntoIterator<Item = Sight<'a>>) -> bool {
+    /// Shows these readers from now on. `moves` is the number of all the broker's readers that came or went so far.
+    /// Returns whether an element has changed.
+    pub fn update<'a>(&mut self, readers: impl IntoIterator<Item = Sight<'a>>, moves: u64) -> bool {
         let mut new: BTreeMap<&Arc<str>, Sight<'a>> = readers.into_iter().map(|sight| (sight.id, sight)).collect();
-        let mut has_changed = false;
+        let (mut has_changed, mut has_moved) = (false, false);
         for place in &mut self.places {
             let Some(shown) = place else { continue };
             let Some(sight) = new.remove(&shown.id) else {
                 *place = None;
-                self.events = self.events.wrapping_add(1);
-                has_changed = true;
+                has_moved = true;
                 continue;
             };
-            let now = Place::new(&sight, self.reinsertions.get(&shown.id).copied().unwrap_or_default());
-            if *shown != now {
-                *shown = now;
-                has_changed = true;
-            }
+            let reinsertions = self.reinsertions.get(&shown.id).copied().unwrap_or_default();
+            let now = Place::new(&sight, shown.still_shown(sight.status), reinsertions);
+            has_changed |= shown.element != now.element;
+            *shown = now;
         }
         for (id, sight) in new {
-            let now = Place::new(&sight, self.reinsertions.get(id).copied().unwrap_or_default());
+            let reinsertions = self.reinsertions.get(id).copied().unwrap_or_default();
+            let now = Place::new(&sight, sight.status.clone(), reinsertions);
             match self.places.iter().position(Option::is_none) {
                 Some(free) => self.places[free] = Some(now),
                 None if self.places.len() < ELEMENTS => self.places.push(Some(now)),
                 None => continue,
             }
-            self.events = self.events.wrapping_add(1);
-            has_changed = true;
+            has_moved = true;
         }
+        // Rules may show or hide a reader that has not moved.
+        self.moves = match self.moves {
+            Some(before) if has_moved => Some(moves.max(before + 1)),
+            before => before.or(Some(moves)),
+        };
+        has_changed |= has_moved;
         self.revision += u64::from(has_changed);
         has_changed
     }
@@ -110,9 +119,11 @@ impl ReaderStates {
         self.revision
     }
 
-    /// The number of readers that came or went so far.
-    pub fn events(&self) -> u32 {
-        self.events
+    /// The counter of readers that came or went: it starts at 1, has 16 bits and is never 0. It is the broker's, so
+    /// that a program that was away misses nothing.
+    pub fn events(&self) -> u16 {
+        let counted = self.moves.unwrap_or_default() % u64::from(u16::MAX);
+        u16::try_from(counted).unwrap_or_default() + 1
     }
 
     /// The broker's name of the reader that is shown as `name`.
@@ -133,11 +144,12 @@ impl ReaderStates {
 }
 
 impl Place {
-    fn new(sight: &Sight<'_>, reinsertions: u32) -> Self {
-        let Sight { id, status, sharing, .. } = *sight;
+    /// The place of a reader, whose process is shown this `status`.
+    fn new(sight: &Sight<'_>, status: ReaderStatus, reinsertions: u32) -> Self {
+        let Sight { id, sharing, .. } = *sight;
         let name = shown_name(sight.name).to_owned();
         let atr = status.atr.get(..ATR_BYTES).unwrap_or(&status.atr);
-        let sharing = if status.state == State::HeldElsewhere { EXCLUSIVE } else { sharing };
+        let sharing = if sight.status.state == State::HeldElsewhere { EXCLUSIVE } else { sharing };
         let mut element = [0; ELEMENT_BYTES];
         let mut put = |offset: usize, bytes: &[u8]| {
             if let Some(field) = element.get_mut(offset..offset + bytes.len()) {
@@ -145,13 +157,26 @@ impl Place {
             }
         };
         put(0, name.as_bytes());
-        put(128, &u32::from(events(status, reinsertions)).to_ne_bytes());
-        put(132, &bits(status).to_ne_bytes());
+        put(128, &u32::from(events(&status, reinsertions)).to_ne_bytes());
+        put(132, &bits(&status).to_ne_bytes());
         put(136, &sharing.to_ne_bytes());
         put(140, atr);
         put(176, &u32::try_from(atr.len()).unwrap_or(0).to_ne_bytes());
         put(180, &protocol_bit(status.protocol).to_ne_bytes());
-        Self { id: Arc::clone(id), name, element }
+        Self { id: Arc::clone(id), name, status, element }
+    }
+
+    /// The status to show for `now`: the card that was shown stays, as long as it is the same insertion.
+    fn still_shown(&self, now: &ReaderStatus) -> ReaderStatus {
+        let is_same = !now.insertion_id.is_empty() && now.insertion_id == self.status.insertion_id;
+        if !is_same || shows_card(now) || !shows_card(&self.status) {
+            return now.clone();
+        }
+        match now.state {
+            State::Settling | State::HeldElsewhere => self.status.clone(),
+            _ if self.status.state == State::Mute => self.status.clone(),
+            state => ReaderStatus { state, ..self.status.clone() },
+        }
     }
 }
 
@@ -229,7 +254,7 @@ mod tests {
     #[test]
     fn an_element_has_the_layout_of_pcsc_lite() {
         let (mut states, id, status) = (ReaderStates::default(), id("a"), status(State::Ready, 1));
-        assert!(states.update([Sight { id: &id, name: "Reader A 00 00", status: &status, sharing: 2 }]));
+        assert!(states.update([Sight { id: &id, name: "Reader A 00 00", status: &status, sharing: 2 }], 0));
         let array = states.array(OLD_ELEMENTS);
         assert_eq!((array.len(), &array[..16]), (16 * 184, &b"Reader A 00 00\0\0"[..]));
         assert_eq!([128, 132, 136, 176, 180].map(|offset| word(&array, offset)), [1, 0x34, 2, 4, 2]);
@@ -258,12 +283,55 @@ mod tests {
     }
 
     #[test]
+    fn a_card_stays_shown_while_it_is_taken_again() {
+        let (mut states, id) = (ReaderStates::default(), id("a"));
+        let mut show = |state, count| {
+            let status = status(state, count);
+            states.update([Sight { id: &id, name: "a", status: &status, sharing: 1 }], 0);
+            let array = states.array(OLD_ELEMENTS);
+            [128, 132, 176].map(|offset| word(&array, offset))
+        };
+        assert_eq!(show(State::Settling, 1), [0, 2, 0]);
+        let shown = show(State::Ready, 1);
+        assert_eq!(shown, [1, 0x34, 4]);
+        for state in [State::Settling, State::Ready, State::HeldElsewhere, State::Ready] {
+            assert_eq!(show(state, 1), shown, "{state:?}");
+        }
+        assert_eq!(show(State::Mute, 1), [1, 0x0C, 0]);
+        assert_eq!(show(State::Settling, 1), [1, 0x0C, 0]);
+        assert_eq!(show(State::Settling, 2), [2, 2, 0], "another insertion");
+        assert_eq!(show(State::Empty, 2), [4, 2, 0]);
+    }
+
+    #[test]
     fn each_state_has_its_bits() {
         let states = [State::Ready, State::Empty, State::Settling, State::Mute, State::Unavailable];
         assert_eq!(states.map(|state| bits(&status(state, 1))), [0x34, 2, 2, 0x0C, 1]);
-        let held =
-            Place::new(&Sight { id: &id("a"), name: "a", status: &status(State::HeldElsewhere, 1), sharing: 0 }, 0);
-        assert_eq!(word(&held.element, 136), u32::MAX);
+        let held = status(State::HeldElsewhere, 1);
+        let place = Place::new(&Sight { id: &id("a"), name: "a", status: &held, sharing: 0 }, held.clone(), 0);
+        assert_eq!(word(&place.element, 136), u32::MAX);
+    }
+
+    #[test]
+    fn the_counter_of_readers_starts_at_one_and_is_never_zero() {
+        let (id, card) = (id("a"), status(State::Ready, 1));
+        let sight = || Sight { id: &id, name: "a", status: &card, sharing: 0 };
+        let mut states = ReaderStates::default();
+        assert_eq!(states.events(), 1);
+        states.update([], 0);
+        assert_eq!(states.events(), 1, "no reader");
+        states.update([sight()], 1);
+        states.update([], 2);
+        assert_eq!(states.events(), 3);
+        states.update([], 9);
+        assert_eq!(states.events(), 3, "readers that it may not see");
+        states.update([sight()], 9);
+        assert_eq!(states.events(), 10);
+        for (moves, counter) in [(0xFFFE, 0xFFFF), (0xFFFF, 1), (0x1_0000, 2)] {
+            let mut later = ReaderStates::default();
+            later.update([sight()], moves);
+            assert_eq!(later.events(), counter, "the first update is no event");
+        }
     }
 
     #[test]
@@ -287,7 +355,7 @@ mod tests {
                     status: &card,
                     sharing: 0,
                 });
-                let (revision, has_changed) = (states.revision(), states.update(sights));
+                let (revision, has_changed) = (states.revision(), states.update(sights, 0));
                 prop_assert_eq!(states.revision() != revision, has_changed);
                 let array = states.array(ELEMENTS);
                 let place = |element: &[u8]| {

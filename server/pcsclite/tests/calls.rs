@@ -286,6 +286,19 @@ async fn a_missed_turn_does_not_hide_a_foreign_selection() {
 }
 
 #[tokio::test]
+async fn the_counter_of_readers_is_the_same_in_each_context() {
+    let mut world = world().await;
+    let mut counts = Vec::new();
+    for _ in 0..2 {
+        let mut program = world.program(1, 5).await;
+        program.send(0x15, &[], &[]).await;
+        counts.push(program.receive(8).await);
+    }
+    assert_eq!(counts, [[3, 0].map(u32::to_ne_bytes).concat(), [3, 0].map(u32::to_ne_bytes).concat()]);
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn a_pin_that_the_card_has_rejected_is_answered_like_a_wrong_one() {
     let mut world = world().await;
     let mut program = world.program(1, 4).await;

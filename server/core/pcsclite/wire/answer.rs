@@ -25,8 +25,8 @@ pub enum Reply<'a> {
     Attribute(&'a [u8]),
     /// The version for both sides.
     Version(Agreed),
-    /// The number of readers that came or went.
-    Events(u32),
+    /// The counter of readers that came or went.
+    Events(u16),
     /// The number of elements of the array.
     Size(u32),
     /// The bytes of the array of readers.
@@ -40,7 +40,7 @@ impl Message {
         let code = match reply {
             Reply::Array(array) => return array.to_vec(),
             Reply::Size(elements) => return elements.to_ne_bytes().to_vec(),
-            Reply::Events(count) => return words([count, 0]),
+            Reply::Events(count) => return words([u32::from(count), 0]),
             Reply::Code(code) => {
                 match self.request {
                     // Without room for an answer none follows, and the length is not taken for one.
