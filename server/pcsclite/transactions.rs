@@ -5,7 +5,7 @@ use std::time::Instant;
 use cardbroker_core::{
     apdu::ApduBytes,
     card::unit::{UnitCommand, UnitOutcome},
-    error::{Failure, Reason},
+    error::{Delivery, Failure, Reason},
     pcsclite::{
         code::Code,
         handles::{Ask, Disposition},
@@ -118,7 +118,11 @@ impl Connection {
                 Err(failure)
             }
         };
-        Ok(outcome.and_then(answer).or_else(refusal))
+        let answer = outcome.and_then(answer);
+        if !answer.as_ref().is_err_and(|failure| failure.delivery == Delivery::NotSent) {
+            self.shared.desk.handles(|handles| handles.on_sent(handle, selects));
+        }
+        Ok(answer.or_else(refusal))
     }
 
     /// Resets the card in the turn of the handle, which gets the news itself unless it `acknowledges` the reset.

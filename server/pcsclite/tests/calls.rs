@@ -286,6 +286,20 @@ async fn a_missed_turn_does_not_hide_a_foreign_selection() {
 }
 
 #[tokio::test]
+async fn a_refused_command_is_no_use_of_the_card() {
+    let mut world = world().await;
+    let [(mut first, one), (mut second, two)] = pair(&mut world).await;
+    let wrong = b"\x00\x20\x00\x80\x0887654321";
+    assert_eq!(first.transmit(one, wrong).await.unwrap(), [0x63, 0xC2]);
+    assert_eq!(second.transmit(two, wrong).await.unwrap(), [0x63, 0xC2], "it did not reach the card");
+    assert_eq!(first.reconnect(one, 0).await, Code::SUCCESS);
+    assert_eq!(first.begin(one).await, Code::SUCCESS);
+    assert_eq!(first.end(one, 1).await, Code::SUCCESS);
+    assert_eq!(second.status(two).await, Code::SUCCESS, "it has sent nothing");
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn the_counter_of_readers_is_the_same_in_each_context() {
     let mut world = world().await;
     let mut counts = Vec::new();

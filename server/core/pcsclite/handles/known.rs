@@ -77,32 +77,41 @@ impl Known {
 
     /// A command is about to be sent. `selects`: it selects an application by name.
     pub(super) fn on_command(&mut self, selects: bool) -> Result<(), Code> {
-        if std::mem::take(&mut self.is_fresh) {
-            self.always_selects &= selects;
-            if std::mem::take(&mut self.must_select) && !selects {
-                self.told = Some(Code::RESET_CARD);
-                return Err(Code::RESET_CARD);
-            }
+        if self.must_select && !selects {
+            self.always_selects = false;
+            self.told = Some(Code::RESET_CARD);
+            return Err(Code::RESET_CARD);
         }
-        self.has_used = true;
         Ok(())
     }
 
+    /// The command may have reached the card.
+    pub(super) fn on_sent(&mut self, selects: bool) {
+        if std::mem::take(&mut self.is_fresh) {
+            self.always_selects &= selects;
+        }
+        (self.has_used, self.must_select) = (true, false);
+    }
+
+    /// Without a command in the turn, the handle still expects the selection of an earlier one.
     pub(super) fn on_turn_over(&mut self, selection: u64) {
-        self.selection = self.has_used.then_some(selection);
+        if !self.must_select {
+            self.selection = self.has_used.then_some(selection);
+        }
     }
 
     pub(super) fn tell(&mut self, code: Code) {
         self.told = Some(code);
     }
 
+    /// The news that the handle has got and not acknowledged.
+    pub(super) fn told(&self) -> Option<Code> {
+        self.told
+    }
+
     /// The handle reconnects: it knows the card of now.
     pub(super) fn acknowledge(&mut self, insertion: String, resets: u64) {
         *self = Self { always_selects: self.always_selects, ..Self::new(insertion, resets) };
-    }
-
-    pub(super) fn has_news(&self) -> bool {
-        self.told.is_some()
     }
 
     pub(super) fn has_used(&self) -> bool {

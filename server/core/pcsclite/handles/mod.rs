@@ -229,6 +229,13 @@ impl<U: Clone + Eq + Hash> Handles<U> {
         self.handles.get_mut(&id).map_or(Err(Code::INVALID_HANDLE), |handle| handle.known.on_command(selects))
     }
 
+    /// A command of the handle may have reached the card. `selects`: it selects an application by name.
+    pub fn on_sent(&mut self, id: u32, selects: bool) {
+        if let Some(handle) = self.handles.get_mut(&id) {
+            handle.known.on_sent(selects);
+        }
+    }
+
     /// The handle has had its card reset in its turn, which makes `resets` resets. The handle itself gets the news
     /// unless it `acknowledges` the reset by that.
     pub fn on_reset(&mut self, id: u32, resets: u64, acknowledges: bool) {
@@ -322,7 +329,7 @@ impl<U: Clone + Eq + Hash> Handles<U> {
 
     /// Whether the handle has got news of a change, and has not reconnected since.
     pub fn has_news(&self, id: u32) -> bool {
-        self.handles.get(&id).is_some_and(|handle| handle.known.has_news())
+        self.handles.get(&id).is_some_and(|handle| handle.known.told().is_some())
     }
 
     /// The reader of an exclusive handle; `None` for another one.

@@ -34,6 +34,7 @@ fn use_card(handles: &mut Handles<u32>, id: u32, card: &Card, selection: u64) ->
     let begun = handles.on_turn(id, card, true, None);
     if begun.is_ok() {
         handles.on_command(id, false).unwrap();
+        handles.on_sent(id, false);
         handles.end(id, CARD);
     }
     handles.on_turn_over(id, selection);
@@ -209,6 +210,7 @@ fn play(history: &[Step], deaf: bool) -> TestCaseResult {
                     beliefs[index].resets = resets;
                     if !begins {
                         handles.on_command(id, false).unwrap();
+                        handles.on_sent(id, false);
                         beliefs[index].has_used = true;
                     }
                 }
@@ -267,7 +269,10 @@ fn a_handle_that_always_selects_first_is_trusted_until_it_does_not() {
     let mut handles = table(ExclusiveRule::Virtual, &[(1, Share::Shared)]);
     for selection in [0, 5, 9] {
         assert_eq!(handles.on_turn(1, &card(0, selection), true, None), Ok(()));
-        assert_eq!([handles.on_command(1, true), handles.on_command(1, false)], [Ok(()); 2]);
+        for selects in [true, false] {
+            assert_eq!(handles.on_command(1, selects), Ok(()));
+            handles.on_sent(1, selects);
+        }
         handles.on_turn_over(1, selection + 1);
     }
     assert_eq!(handles.on_turn(1, &card(0, 20), true, None), Ok(()));
@@ -276,4 +281,20 @@ fn a_handle_that_always_selects_first_is_trusted_until_it_does_not() {
     handles.reconnect(1, Share::Shared, 2, CARD).unwrap();
     use_card(&mut handles, 1, &card(0, 20), 20).unwrap();
     assert_eq!(handles.on_turn(1, &card(0, 30), true, None), Err(Code::RESET_CARD), "at once");
+}
+
+#[test]
+fn a_turn_without_a_command_does_not_hide_a_foreign_selection() {
+    let mut handles = table(ExclusiveRule::Virtual, &[(1, Share::Shared)]);
+    assert_eq!(handles.on_turn(1, &card(0, 0), true, None), Ok(()));
+    assert_eq!(handles.on_command(1, true), Ok(()));
+    handles.on_sent(1, true);
+    handles.on_turn_over(1, 1);
+    for _ in 0..2 {
+        assert_eq!(handles.on_turn(1, &card(0, 5), true, None), Ok(()), "trusted to select");
+        handles.on_turn_over(1, 5);
+    }
+    assert_eq!(handles.on_turn(1, &card(0, 5), true, None), Ok(()));
+    assert_eq!(handles.on_command(1, true), Ok(()), "but the broker refuses to send it");
+    assert_eq!(handles.on_command(1, false), Err(Code::RESET_CARD));
 }
