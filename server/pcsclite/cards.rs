@@ -184,8 +184,13 @@ impl Connection {
             let closing = self.closing.clone();
             tokio::select! {
                 () = closing.cancelled() => return Err(Ended::Stopping),
-                changed = self.readers_changed() => changed?,
+                changed = self.readers.changed() => {
+                    changed.map_err(|_| Ended::Stopping)?;
+                    self.refresh();
+                }
+                (handle, event) = self.turns.next() => self.on_turn_event(handle, event),
                 () = sleep_until(deadline) => {}
+                ended = self.input.gone() => return Err(ended),
             }
         }
     }
@@ -209,21 +214,29 @@ impl Connection {
         };
         let insertion = &reader.status.insertion_id;
         let known = protocol.unwrap_or(at.protocol);
-        let changed = self.shared.desk.handles(|handles| handles.reconnect(handle, share, known, insertion));
-        if let Err(code) = changed {
-            return Ok(Err(code));
-        }
+        let had_news = self.has_news(handle);
+        let before = match self.shared.desk.handles(|handles| handles.reconnect(handle, share, known, insertion)) {
+            Ok(before) => before,
+            Err(code) => return Ok(Err(code)),
+        };
+        let mut reconnected = Ok(known);
         if let Some(kind) = reset.filter(|_| share != Share::Direct) {
-            if let Err(code) = self.acquire(handle, Need::default()).await? {
-                return Ok(Err(code));
-            }
-            if let Err(code) = self.reset(handle, kind, true).await? {
-                return Ok(Err(code));
+            reconnected = self.acquire(handle, Need::default()).await?.map(|()| known);
+            if reconnected.is_ok() {
+                reconnected = self.reset(handle, kind, true).await?.map(|()| known);
             }
         }
-        let protocol = self.keep_or_learn(handle, share, protocol, protocols).await?;
-        self.settle_turn(handle);
-        Ok(protocol)
+        if reconnected.is_ok() {
+            reconnected = self.keep_or_learn(handle, share, protocol, protocols).await?;
+        }
+        if reconnected.is_err() {
+            self.shared.desk.handles(|handles| handles.undo_reconnect(handle, before));
+        }
+        // The turn in which the handle got the news is for its next call.
+        let keeps = self.shared.desk.handles(|handles| handles.keeps_turn(handle));
+        let rests_longer = had_news && !keeps || self.has_news(handle);
+        self.settle_turn_with(handle, rests_longer);
+        Ok(reconnected)
     }
 
     /// Disconnects the handle. Its reset is for what it has done to the card: without a command none is needed.

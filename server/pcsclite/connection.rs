@@ -50,7 +50,7 @@ pub(super) struct Connection {
     /// The isolation groups of the turns.
     groups: Groups,
     /// The readers that the caller may see.
-    readers: VisibleReaders,
+    pub(super) readers: VisibleReaders,
     /// The version that the client speaks. 4:4 before it has said so.
     pub(super) version: Version,
     /// The context, once it is established.
@@ -274,13 +274,6 @@ impl Connection {
     /// Shows the process the readers as they are now.
     pub(super) fn refresh(&mut self) {
         self.shared.desk.refresh(&self.member, &self.readers.list());
-    }
-
-    /// Waits until the readers may have changed, and shows them to the process. Cancel-safe.
-    pub(super) async fn readers_changed(&mut self) -> Result<(), Ended> {
-        self.readers.changed().await.map_err(|_| Ended::Stopping)?;
-        self.refresh();
-        Ok(())
     }
 
     /// The isolation group of turns at a reader.

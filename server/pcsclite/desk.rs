@@ -46,6 +46,8 @@ struct Process {
     states: ReaderStates,
     /// The revision of `states`, for the connections that wait for a change.
     changed: watch::Sender<u64>,
+    /// Wakes the connections when a handle of the process keeps a turn from now on.
+    kept: watch::Sender<()>,
 }
 
 struct Context {
@@ -62,6 +64,8 @@ pub(super) struct Member {
     pub(super) process: u64,
     /// The revision of the process's readers, now and after each change.
     pub(super) changed: watch::Receiver<u64>,
+    /// Changes when a handle of the process keeps a turn from now on.
+    pub(super) kept: watch::Receiver<()>,
 }
 
 impl Drop for Member {
@@ -109,11 +113,13 @@ impl Desk {
             connections: 0,
             states: ReaderStates::default(),
             changed: watch::Sender::new(0),
+            kept: watch::Sender::new(()),
         });
         process.connections += 1;
-        let (process, changed) = (process.number, process.changed.subscribe());
+        let (changed, kept) = (process.changed.subscribe(), process.kept.subscribe());
+        let process = process.number;
         state.last_process = state.last_process.max(process);
-        Member { desk: Arc::clone(self), key, process, changed }
+        Member { desk: Arc::clone(self), key, process, changed, kept }
     }
 
     /// Creates a context. Returns its number, and what is notified when its wait is cancelled.
@@ -176,6 +182,13 @@ impl Desk {
         });
         if process.states.update(sights, readers.moves()) {
             process.changed.send_replace(process.states.revision());
+        }
+    }
+
+    /// Tells the other connections of the process that one of its handles keeps a turn from now on.
+    pub(super) fn keep(&self, member: &Member) {
+        if let Some(process) = self.lock().processes.get(&member.key) {
+            process.kept.send_replace(());
         }
     }
 

@@ -1,6 +1,6 @@
 //! How a handle gets its turn, keeps it between its calls, and gives it back.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cardbroker_core::{
     error::{Failure, Reason},
@@ -10,7 +10,7 @@ use cardbroker_core::{
     },
     turns::turn::{CardRequirement, Disposition, MAX_WAIT, TurnRequest},
 };
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tracing::Span;
 
 use super::{
@@ -72,7 +72,7 @@ impl Connection {
     }
 
     /// Gets the handle its turn. The inner error is the code for the client; the handle may have its turn all the same,
-    /// for its next try.
+    /// for its next try. A process is not held for a turn that its own handles keep.
     pub(super) async fn acquire(&mut self, handle: u32, need: Need) -> Result<Result<(), Code>, Ended> {
         let mut waiting = match self.turns.take(handle) {
             Some(Turn::Held(held)) if matches!(held.phase, Phase::Awaited(_)) => {
@@ -83,6 +83,7 @@ impl Connection {
                 return Ok(Ok(()));
             }
             Some(Turn::Waiting(waiting)) => waiting,
+            None if self.is_own_process_busy(handle) => return Ok(Err(Code::SHARING_VIOLATION)),
             None => match self.request_turn(handle)? {
                 Ok(opening) => Waiting::new(opening, 0),
                 Err(failure) => return Ok(Err(Code::from(&failure))),
@@ -92,6 +93,9 @@ impl Connection {
         let hold = sleep(need.hold);
         tokio::pin!(hold);
         loop {
+            if self.is_own_process_busy(handle) {
+                hold.as_mut().reset(Instant::now());
+            }
             tokio::select! {
                 biased;
                 begun = waiting.begun() => return Ok(match begun {
@@ -100,6 +104,7 @@ impl Connection {
                 }),
                 () = closing.cancelled() => return Err(Ended::Stopping),
                 (other, event) = self.turns.next() => self.on_turn_event(other, event),
+                Ok(()) = self.member.kept.changed() => {}
                 () = &mut hold => {
                     if need.keeps_place {
                         waiting.misses = 0;
@@ -110,6 +115,10 @@ impl Connection {
                 ended = self.input.gone() => return Err(ended),
             }
         }
+    }
+
+    fn is_own_process_busy(&self, handle: u32) -> bool {
+        self.shared.desk.handles(|handles| handles.is_own_process_busy(handle))
     }
 
     fn request_turn(&self, handle: u32) -> Result<Result<Opening, Failure>, Ended> {
@@ -135,13 +144,26 @@ impl Connection {
 
     /// A call of the handle has ended: its turn is kept, or rests.
     pub(super) fn settle_turn(&mut self, handle: u32) {
-        let (keeps, has_news, exclusive) = self.shared.desk.handles(|handles| {
-            (handles.keeps_turn(handle), handles.has_news(handle), handles.exclusive_reader(handle))
-        });
+        let has_news = self.has_news(handle);
+        self.settle_turn_with(handle, has_news);
+    }
+
+    /// Whether the handle has got news of a change, and has not reconnected since.
+    pub(super) fn has_news(&self, handle: u32) -> bool {
+        self.shared.desk.handles(|handles| handles.has_news(handle))
+    }
+
+    /// As [`Connection::settle_turn`]. `has_news`: the handle had news of a change at the beginning of the call.
+    pub(super) fn settle_turn_with(&mut self, handle: u32, has_news: bool) {
+        let (keeps, exclusive) =
+            self.shared.desk.handles(|handles| (handles.keeps_turn(handle), handles.exclusive_reader(handle)));
         let limit = exclusive.and_then(|reader| self.shared.idle_limit(&self.reader(&reader)?.names.display_name));
         let Some(held) = self.turns.held(handle) else { return };
-        held.since = Instant::now();
-        held.phase = if keeps && !has_news { Phase::Kept(limit) } else { Phase::Resting { has_news } };
+        let was_kept = matches!(held.phase, Phase::Kept(_));
+        held.on_call_over(if keeps && !has_news { Phase::Kept(limit) } else { Phase::Resting { has_news } });
+        if keeps && !was_kept {
+            self.shared.desk.keep(&self.member);
+        }
         self.end_rest(handle);
     }
 

@@ -37,7 +37,9 @@ pub(super) struct Held {
     /// The selection at the beginning.
     selection: u64,
     /// The end of the last call of the handle.
-    pub(super) since: Instant,
+    since: Instant,
+    /// Since when an answer or a chain has been open at the end of each call; `None` if the last one has left none.
+    pair_since: Option<Instant>,
     /// How the handle uses the turn between its calls.
     pub(super) phase: Phase,
 }
@@ -45,7 +47,7 @@ pub(super) struct Held {
 /// The use of a turn between two calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// The handle is exclusive, or in a transaction. It ends at this time if it is idle until then.
+    /// The handle is exclusive, or in a transaction. The turn ends after so long without a call; `None` for never.
     Kept(Option<Duration>),
     /// The handle may come back. `has_news`: it was told of a reset or a removal.
     Resting { has_news: bool },
@@ -57,7 +59,7 @@ pub(super) enum Phase {
 pub(super) enum Event {
     /// The turn has come, while the client was away.
     Begun(Box<Session>, u32),
-    /// There will be no turn, for a reason that the next call learns.
+    /// There will be no turn. The next call asks anew, and is told the reason if there is still one.
     Refused,
     /// The rest of the turn is over.
     Rested,
@@ -87,7 +89,13 @@ impl Waiting {
 impl Held {
     pub(super) fn new(session: Box<Session>, phase: Phase) -> Self {
         let selection = session.marks().selection();
-        Self { session, selection, since: Instant::now(), phase }
+        Self { session, selection, since: Instant::now(), pair_since: None, phase }
+    }
+
+    /// A call of the handle has ended.
+    pub(super) fn on_call_over(&mut self, phase: Phase) {
+        (self.since, self.phase) = (Instant::now(), phase);
+        self.pair_since = self.session.is_pair_open().then(|| self.pair_since.unwrap_or(self.since));
     }
 
     /// The time at which the turn ends unless the handle comes back before; `None` if it does not end by itself.
@@ -102,7 +110,7 @@ impl Held {
                     since: self.since,
                     is_wanted: self.session.waiters() > 0,
                     is_costly: marks.is_raised() || marks.selection() != self.selection,
-                    is_pair_open: self.session.is_pair_open(),
+                    pair_since: self.pair_since,
                     has_news,
                 };
                 Some(rest.end())

@@ -300,6 +300,119 @@ async fn a_refused_command_is_no_use_of_the_card() {
 }
 
 #[tokio::test]
+async fn the_turn_with_bad_news_is_kept_for_the_reconnect() {
+    let mut world = world().await;
+    let [(mut first, one), (mut second, two)] = pair(&mut world).await;
+    let mut third = world.program(3, 4).await;
+    let (three, _) = third.connect(READER, SHARED).await.unwrap();
+    first.transmit(one, READ).await.unwrap();
+    assert_eq!(second.begin(two).await, Code::SUCCESS);
+    second.transmit(two, SELECT).await.unwrap();
+    second.transmit(two, &[0, 0xC0, 0, 0, 0x13]).await.unwrap();
+    assert_eq!(first.begin(one).await, Code::SHARING_VIOLATION, "it keeps its place");
+    let waiting = tokio::spawn(async move {
+        while third.begin(three).await == Code::SHARING_VIOLATION {}
+        third
+    });
+    let granted = tokio::spawn(async move {
+        let code = first.begin(one).await;
+        (first, code)
+    });
+    tokio::task::yield_now().await;
+    second.end(two, 0).await;
+    let (mut first, code) = granted.await.unwrap();
+    assert_eq!(code, Code::RESET_CARD);
+    assert_eq!(first.reconnect(one, 0).await, Code::SUCCESS);
+    assert_eq!(first.begin(one).await, Code::SUCCESS, "in the same turn, before the third");
+    first.end(one, 0).await;
+    waiting.await.unwrap();
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_program_that_never_fetches_its_answers_hands_over() {
+    let mut world = world().await;
+    let [(mut first, one), (mut second, two)] = pair(&mut world).await;
+    first.transmit(one, SELECT).await.unwrap();
+    let asked = Instant::now();
+    let waiting = tokio::spawn(async move {
+        while second.begin(two).await == Code::SHARING_VIOLATION {}
+        assert_eq!(second.end(two, 0).await, Code::SUCCESS);
+    });
+    while !waiting.is_finished() {
+        assert!(asked.elapsed() < Duration::from_secs(5), "the other program still waits");
+        // The answer 61xx is left, and the command is sent again.
+        match first.transmit(one, SELECT).await {
+            Ok(_) | Err(Code::SHARING_VIOLATION) => {}
+            Err(code) => {
+                // The card was reset, because the answer was not for others.
+                assert_eq!((code, first.reconnect(one, 0).await), (Code::RESET_CARD, Code::SUCCESS));
+            }
+        }
+    }
+    waiting.await.unwrap();
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn other_requests_are_refused_at_once_by_the_own_transaction() {
+    let mut world = world().await;
+    let mut first = world.program(1, 4).await;
+    let mut second = world.program(1, 4).await;
+    let (one, _) = first.connect(READER, SHARED).await.unwrap();
+    let (two, _) = second.connect(READER, SHARED).await.unwrap();
+    second.transmit(two, READ).await.unwrap();
+    while first.begin(one).await == Code::SHARING_VIOLATION {}
+    let asked = Instant::now();
+    assert_eq!(second.reconnect(two, 1).await, Code::SHARING_VIOLATION);
+    assert_eq!(second.transmit(two, READ).await, Err(Code::SHARING_VIOLATION));
+    assert_eq!(second.code(0x06, &[two, 1, 0]).await, Code::SUCCESS, "without its reset");
+    assert!(asked.elapsed() < Duration::from_millis(500), "{:?}", asked.elapsed());
+    first.end(one, 0).await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_held_request_is_refused_when_the_own_process_gets_the_turn() {
+    let mut world = world().await;
+    let [(first, one), (mut rival, two)] = pair(&mut world).await;
+    let mut sibling = world.program(1, 4).await;
+    let (three, _) = sibling.connect(READER, SHARED).await.unwrap();
+    assert_eq!(rival.begin(two).await, Code::SUCCESS);
+    let held = [(first, one), (sibling, three)].map(|(mut program, handle)| {
+        tokio::spawn(async move {
+            let code = program.begin(handle).await;
+            (program, code, Instant::now())
+        })
+    });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let ended = Instant::now();
+    rival.end(two, 0).await;
+    let mut codes = Vec::new();
+    let mut programs = Vec::new();
+    for held in held {
+        let (program, code, answered) = held.await.unwrap();
+        assert!(answered - ended < Duration::from_millis(500), "{code:?} after {:?}", answered - ended);
+        codes.push(code);
+        programs.push(program);
+    }
+    codes.sort_by_key(|code| code.0);
+    assert_eq!(codes, [Code::SUCCESS, Code::SHARING_VIOLATION]);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_failed_reconnect_leaves_the_share_mode() {
+    let mut world = world().await;
+    let [(mut first, one), (mut rival, two)] = pair(&mut world).await;
+    assert_eq!(rival.begin(two).await, Code::SUCCESS);
+    assert_eq!(first.code(0x05, &[one, EXCLUSIVE, 3, 0, 0, 0]).await, Code::SHARING_VIOLATION);
+    let mut sibling = world.program(1, 4).await;
+    assert!(sibling.connect(READER, SHARED).await.is_ok(), "the first is still a shared handle");
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn the_counter_of_readers_is_the_same_in_each_context() {
     let mut world = world().await;
     let mut counts = Vec::new();

@@ -69,6 +69,14 @@ impl Disposition {
     }
 }
 
+/// The parts of a handle that a failed reconnect leaves unchanged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Before {
+    share: Share,
+    protocol: u32,
+    told: Option<Code>,
+}
+
 /// The limits on the number of handles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -289,19 +297,36 @@ impl<U: Clone + Eq + Hash> Handles<U> {
     /// stay.
     ///
     /// # Errors
-    /// [`Code::SHARING_VIOLATION`] if another handle excludes the new share mode. Nothing has changed then.
-    pub fn reconnect(&mut self, id: u32, share: Share, protocol: u32, insertion: &str) -> Result<(), Code> {
+    /// [`Code::SHARING_VIOLATION`] if another handle excludes the new share mode. Share mode, protocol and news are as
+    /// before then.
+    pub fn reconnect(&mut self, id: u32, share: Share, protocol: u32, insertion: &str) -> Result<Before, Code> {
         let Some(handle) = self.handles.get(&id) else { return Err(Code::INVALID_HANDLE) };
         if self.conflicts(&handle.at, share, Some(id)) {
             return Err(Code::SHARING_VIOLATION);
         }
+        let before = Before { share: handle.at.share, protocol: handle.at.protocol, told: handle.known.told() };
         let resets = self.resets_of(&handle.at.reader);
         if let Some(handle) = self.handles.get_mut(&id) {
             (handle.at.share, handle.at.protocol) = (share, protocol);
             handle.at.insertion = insertion.to_owned();
             handle.known.acknowledge(insertion.to_owned(), resets);
         }
-        Ok(())
+        Ok(before)
+    }
+
+    /// The reconnect has failed after all: the handle is again as it was `before`, with its news.
+    pub fn undo_reconnect(&mut self, id: u32, before: Before) {
+        if let Some(handle) = self.handles.get_mut(&id) {
+            (handle.at.share, handle.at.protocol) = (before.share, before.protocol);
+            if let Some(code) = before.told {
+                handle.known.tell(code);
+            }
+        }
+    }
+
+    /// Whether the handle's own process keeps a turn at the same reader, for which the handle must not wait.
+    pub fn is_own_process_busy(&self, id: u32) -> bool {
+        self.handles.get(&id).is_some_and(|handle| !handle.has_turn && self.is_held_in_process(&handle.at, id))
     }
 
     /// Removes the handle, if there is one.
