@@ -109,7 +109,7 @@ impl Held {
                     began: self.session.turn().began,
                     since: self.since,
                     is_wanted: self.session.waiters() > 0,
-                    is_costly: marks.is_raised() || marks.selection() != self.selection,
+                    is_costly: marks.is_raised() && self.session.others_wait() || marks.selection() != self.selection,
                     pair_since: self.pair_since,
                     has_news,
                 };

@@ -1,8 +1,7 @@
 //! The actor's inbox: messages of callers, waiting requests, and cancellations.
 
 use std::{
-    sync::Arc,
-    sync::mpsc::SyncSender,
+    sync::{Arc, atomic::AtomicBool, mpsc::SyncSender},
     time::{Duration, Instant},
 };
 
@@ -236,6 +235,8 @@ pub(super) struct Grant {
     pub(super) jobs: SyncSender<Job>,
     /// The number of waiting callers. The actor writes it.
     pub(super) waiters: watch::Receiver<usize>,
+    /// Whether one of them belongs to another isolation group. The actor writes it.
+    pub(super) others_wait: Arc<AtomicBool>,
     /// Why the broker has ended the session. The actor writes it, a second time if the driver hangs after that.
     pub(super) over: watch::Receiver<Option<SessionOver>>,
 }

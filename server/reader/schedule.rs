@@ -59,6 +59,11 @@ impl ReaderSchedule {
         self.rule.rounds().waiting_callers()
     }
 
+    /// Whether callers of other groups wait during the current turn.
+    pub(super) fn is_contended(&self) -> bool {
+        self.rule.is_contended()
+    }
+
     /// The earliest deadline of a waiting request.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         self.rule.rounds().next_deadline()

@@ -165,6 +165,11 @@ impl Session {
         *self.grant.waiters.borrow()
     }
 
+    /// Whether one of them belongs to another isolation group.
+    pub fn others_wait(&self) -> bool {
+        self.grant.others_wait.load(Ordering::Relaxed)
+    }
+
     /// Whether the session's next command completes a chain or an answer.
     pub fn is_pair_open(&self) -> bool {
         self.grant.activity.is_pair_open()

@@ -1,5 +1,9 @@
 //! How long a handle keeps a turn that it no longer needs. Programs make many short transactions for one operation, and
 //! each of them would cost a reset or a lost selection if the turn ended with it.
+//!
+//! The schedule has a rule of its own for handles that rest ([`crate::turns::turn::Left::rests`]). It decides between
+//! turns, and so for requests that wait. Here the session stays open while its handle is away, and the handle goes on
+//! in it without a new request.
 
 use std::time::{Duration, Instant};
 
@@ -28,8 +32,8 @@ pub struct Rest {
     pub since: Instant,
     /// Whether another caller waits for the reader.
     pub is_wanted: bool,
-    /// Whether the end of the turn costs something: security state was raised, or the selection is another one than at
-    /// the beginning.
+    /// Whether the end of the turn costs something: security state was raised and a caller of another group waits, or
+    /// the selection is another one than at the beginning.
     pub is_costly: bool,
     /// Since when each next command has completed a chain or an answer; `None` if this one does not.
     pub pair_since: Option<Instant>,

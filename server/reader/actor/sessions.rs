@@ -1,7 +1,10 @@
 //! The part of the actor for sessions: how a session begins, gives way to waiters, and ends.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -58,6 +61,8 @@ pub(super) struct Holding {
     activity: Arc<Activity>,
     /// Sends the holder the number of waiting callers.
     waiters: watch::Sender<usize>,
+    /// Tells the holder whether one of them belongs to another isolation group.
+    others_wait: Arc<AtomicBool>,
     /// Sends the holder the reason if the broker ends the session. Dropped without a reason after a normal end.
     over: watch::Sender<Option<SessionOver>>,
     /// The session's line in the log, written when the lease ends.
@@ -113,6 +118,7 @@ impl Actor {
         };
         let (waiters, waiters_seen) = watch::channel(0);
         let (over, over_seen) = watch::channel(None);
+        let others_wait = Arc::<AtomicBool>::default();
         let activity = Arc::new(Activity::new(now));
         let granted = self.leases.grant();
         let (lease, arrived) = (granted.number(), session.arrived);
@@ -124,6 +130,7 @@ impl Actor {
             activity: Arc::clone(&activity),
             jobs: self.jobs.clone(),
             waiters: waiters_seen,
+            others_wait: Arc::clone(&others_wait),
             over: over_seen,
         };
         let terms = Terms { idle_timeout: session.request.idle_timeout };
@@ -155,6 +162,7 @@ impl Actor {
             contended: None,
             activity,
             waiters,
+            others_wait,
             over,
             record,
         };
@@ -174,6 +182,8 @@ impl Actor {
         let Some(Work::Session(holding)) = self.worker.work_mut() else { return };
         let callers = self.schedule.waiting_callers();
         holding.contended = (callers > 0).then(|| holding.contended.unwrap_or(now));
+        // Before the number, which wakes the holder.
+        holding.others_wait.store(self.schedule.is_contended(), Ordering::Relaxed);
         holding.waiters.send_if_modified(|current| std::mem::replace(current, callers) != callers);
         if holding.terms.judge(now, holding.contended, holding.activity.idle_since()) == Verdict::Idles {
             let message = "the session idled while others waited: open a new one";

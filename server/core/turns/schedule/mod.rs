@@ -225,6 +225,11 @@ impl<U: Id, C: Id, G: Id> Schedule<U, C, G> {
         self.is_stopping = true;
     }
 
+    /// Whether callers of other groups wait during the current turn.
+    pub fn is_contended(&self) -> bool {
+        self.turn.as_ref().is_some_and(|turn| turn.contention.is_some())
+    }
+
     /// Whether a reset is due now, before any waiting request: a group that has ended left security state in the card.
     pub fn is_reset_due(&self) -> bool {
         self.is_reset_due && self.turn.is_none()

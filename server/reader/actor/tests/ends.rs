@@ -346,3 +346,15 @@ async fn a_unit_that_may_not_wait_follows_the_callers_answered_one() {
     }
     world.ends().await;
 }
+
+#[tokio::test]
+async fn a_holder_knows_whether_other_groups_wait() {
+    let world = World::start(LONG).await;
+    let mut session = world.session().await;
+    let own = world.submit(1, Disposition::Leave);
+    assert!(matches!(session.news().await, SessionEvent::Waiters(1)) && !session.others_wait());
+    let other = world.submit(2, Disposition::Leave);
+    assert!(matches!(session.news().await, SessionEvent::Waiters(2)) && session.others_wait());
+    drop((session, own, other));
+    world.ends().await;
+}
