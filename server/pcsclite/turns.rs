@@ -59,7 +59,7 @@ pub(super) enum Phase {
 pub(super) enum Event {
     /// The turn has come, while the client was away.
     Begun(Box<Session>, u32),
-    /// There will be no turn. The next call asks anew, and is told the reason if there is still one.
+    /// There will be no turn. The next call requests another one, or gets the reason.
     Refused,
     /// The rest of the turn is over.
     Rested,
