@@ -74,6 +74,7 @@ test: setup lint ## everything that CI runs: lint, unit and end-to-end tests, al
 release-check: setup ## checks too long for CI: all packages, the longest tests, long fuzzing; 2.5 h
 	@printf '%s\n' '' 'release-check runs, on two cores:' \
 		'  all tests, those of idle connections with 5 min each            15 min' \
+		'  1,000 probes of a card, and as many beside a verified PIN        15 min' \
 		'  1,000,000 random conversations of PC/SC programs                25 min' \
 		'  the whole conformance kit with all clients                      30 min' \
 		'  each of eight fuzz targets for 600 s, two at a time             40 min' \
@@ -83,6 +84,7 @@ release-check: setup ## checks too long for CI: all packages, the longest tests,
 	$(call step,packaging/clean-root.sh)
 	$(call step,cargo build --locked --release -p cardbroker-server)
 	$(call step,CARDBROKER_LONG_TESTS=1 cargo test --locked --workspace --no-fail-fast)
+	$(call step,PROBES=1000 cargo test --locked -p cardbroker-tests --test e2e card_probe)
 	$(call step,CONVERSATIONS=1000000 cargo test --locked -p cardbroker-server --lib random_conversations)
 	$(call step,tests/conformance/run)
 	$(call step,tests/fuzz/run 600)

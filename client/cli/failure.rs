@@ -72,6 +72,10 @@ pub(crate) enum Failure {
     Interrupted(Delivery),
     /// The output could not be written.
     Output(io::Error),
+    /// The answer of a card could not be written.
+    Answer(io::Error),
+    /// A script was ended before its last line.
+    ScriptEnded,
 }
 
 impl From<Error> for Failure {
@@ -95,7 +99,9 @@ impl Failure {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             // The reader of the pipe has closed it and needs no more output.
-            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
+            Self::Output(error) | Self::Answer(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
+            Self::Answer(_) => Exit::Unknown,
+            Self::ScriptEnded => Exit::Stopped,
             Self::Output(_) | Self::Undone(_) => Exit::Refused,
             Self::Reported(exit) => *exit,
             Self::Usage(_) => Exit::Usage,
@@ -110,7 +116,7 @@ impl Failure {
     /// Writes one line, or one JSON object.
     pub(crate) fn report(&self, json: bool, err: &mut dyn Write) {
         let is_silent = match self {
-            Self::Output(error) => error.kind() == io::ErrorKind::BrokenPipe,
+            Self::Output(error) | Self::Answer(error) => error.kind() == io::ErrorKind::BrokenPipe,
             Self::Reported(_) => true,
             _ => false,
         };
@@ -125,7 +131,7 @@ impl Failure {
             (true, Self::Interrupted(delivery)) => {
                 json::write_line(err, &json::error(None, *delivery, &self.message()))
             }
-            (true, Self::Unexpected(_)) => {
+            (true, Self::Unexpected(_) | Self::Answer(_)) => {
                 json::write_line(err, &json::error(None, Delivery::Executed, &self.message()))
             }
             (true, _) => json::write_line(err, &json::error(None, Delivery::NotSent, &self.message())),
@@ -140,9 +146,11 @@ impl Failure {
             Self::Unexpected(Unexpected { index, status_word, expected }) => {
                 let number = index + 1;
                 let meaning = status_word::meaning(*status_word).map(|told| format!(" ({told})")).unwrap_or_default();
-                format!("command {number} was answered {status_word:04X}{meaning}; expected is {expected}")
+                format!("command {number} was answered {status_word:04X}{meaning}; expected {expected}")
             }
             Self::Output(error) => format!("the output cannot be written: {error}"),
+            Self::Answer(error) => format!("a command ran, and the card's answer cannot be written: {error}"),
+            Self::ScriptEnded => "interrupted; the rest of the script was not sent".to_owned(),
             Self::Interrupted(Delivery::NotSent) => "interrupted; nothing was sent".to_owned(),
             Self::Interrupted(_) => format!("interrupted{CHECK}"),
             Self::Broker(error) => printable(&format!("{error}{}", advice(error))),

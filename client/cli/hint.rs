@@ -7,7 +7,7 @@ use clap::{
 
 /// Words that people know from other programs, and what to type here instead.
 const WORDS: &[(&[&str], &str)] = &[
-    (&["list", "ls", "list-readers", "--list-readers", "reader"], "cardbroker readers"),
+    (&["list", "ls", "list-readers", "reader"], "cardbroker readers"),
     (&["scan", "pcsc_scan", "monitor", "events"], "cardbroker watch"),
     (&["apdu", "send", "send-apdu", "scriptor", "raw", "exchange"], "cardbroker transmit READER APDU..."),
     (&["shell", "open", "connect", "interactive", "explorer", "console"], "cardbroker session READER"),

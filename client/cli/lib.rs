@@ -116,7 +116,7 @@ fn execute(arguments: Arguments, screen: &mut Screen<'_>) -> Result<ExitCode, Fa
         }
         Command::Broker => until_signal(&runtime, broker::run(&connect()?, json, screen)),
         Command::Readers => until_signal(&runtime, readers::run(&connect()?, json, screen)),
-        Command::Card(arguments) => until_signal(&runtime, card::run(&connect()?, arguments, json, screen)),
+        Command::Card(arguments) => runtime.block_on(card::run(&connect()?, arguments, json, screen)),
         Command::Watch(arguments) => runtime.block_on(watch::run(&connect()?, arguments, json, screen)),
         Command::Wait(arguments) => runtime.block_on(wait::run(&connect()?, arguments, json, screen)),
         Command::Reset(arguments) => runtime.block_on(reset::run(&connect()?, arguments, json, screen)),

@@ -12,7 +12,7 @@ use super::{Failure, Screen, completion, end, json::write_line, select::find};
 /// Reset the card in a reader, and print its answer to reset. Waits for its turn.
 ///
 /// A reset ends everything that programs have left in the card: verified PINs and selected applications. Needs the
-/// permissions session and reset.
+/// permissions session, leave and reset.
 #[derive(Args)]
 #[command(after_long_help = HELP)]
 pub(crate) struct ResetArguments {

@@ -188,5 +188,5 @@ pub(crate) async fn run(
     // An unexpected answer is the reason for the stop behind it.
     script::check(&transmitted.results, &unit.expected)?;
     outcome?;
-    Ok(written?)
+    written.map_err(Failure::Answer)
 }

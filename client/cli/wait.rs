@@ -96,6 +96,8 @@ async fn found(client: &Client, arguments: &WaitArguments) -> Result<Reader, Fai
             ([reader], _) => seen = Some((*reader).clone()),
             // The reader has gone with its card, or is still to come.
             ([], Some(gone)) if arguments.removed => return Ok(gone.clone()),
+            // A token takes its reader with it, perhaps before this program has looked.
+            ([], None) if arguments.removed => return Ok(Reader { name: wanted.clone(), ..Reader::default() }),
             ([], _) => {}
             _ => return select(&readers, wanted).cloned(),
         }

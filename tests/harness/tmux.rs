@@ -67,7 +67,7 @@ impl Tmux {
     /// # Errors
     /// The terminal has ended.
     pub fn screen(&self) -> anyhow::Result<String> {
-        Ok(self.run(&["capture-pane", "-p"])?.out)
+        Ok(self.run(&["capture-pane", "-p", "-J"])?.out)
     }
 
     /// Waits until the screen contains a text; returns the screen.

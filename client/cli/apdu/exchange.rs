@@ -8,12 +8,15 @@ use super::{
     tlv,
 };
 use crate::{
-    layout::{Colour, Paint, WIDTH},
+    layout::{Colour, Paint, WIDTH, fill},
     words::count,
 };
 
 /// The most bytes of a command that are shown.
 const MAX_SHOWN: usize = 24;
+
+/// The column of a status word's meaning.
+const INDENT: usize = 8;
 
 /// A command in one line, with a new line: its header, its data unless they may be secret, and its name.
 pub(crate) fn command(bytes: &[u8], paint: Paint) -> String {
@@ -33,10 +36,13 @@ pub(crate) fn command(bytes: &[u8], paint: Paint) -> String {
 /// The answer in lines, each with a new line: the status word with its meaning, then the data as a tree if they are
 /// BER-TLV objects, else as a dump.
 pub(crate) fn answer(data: &[u8], status_word: u16, paint: Paint) -> String {
-    let word = paint.paint(Some(colour(status_word)), &format!("{status_word:04X}"));
-    let meaning = status_word::meaning(status_word).map(|meaning| format!("  {meaning}")).unwrap_or_default();
+    let word = format!("{status_word:04X}");
     let length = if data.is_empty() { String::new() } else { format!(", {}", bytes(data)) };
-    format!("< {word}{meaning}{length}\n{}", content(data))
+    let line = match status_word::meaning(status_word) {
+        Some(meaning) => fill(&format!("< {word}  "), INDENT, &format!("{meaning}{length}")),
+        None => format!("< {word}{length}\n"),
+    };
+    line.replacen(&word, &paint.paint(Some(colour(status_word)), &word), 1) + &content(data)
 }
 
 /// An answer of the reader itself, which has no status word.
@@ -100,7 +106,7 @@ mod tests {
             bytes in proptest::collection::vec(any::<u8>(), 0..300), word in any::<u16>()
         ) {
             let told = command(&bytes, Paint::NEVER) + &answer(&bytes, word, Paint::NEVER);
-            prop_assert!(told.lines().all(|line| line.chars().count() <= WIDTH + 12), "{}", told);
+            prop_assert!(told.lines().all(|line| line.chars().count() <= WIDTH), "{}", told);
             prop_assert!(told.chars().all(|letter| letter == '\n' || !letter.is_control()));
         }
     }

@@ -4,8 +4,8 @@ use cardbroker_client::hex;
 
 use super::application;
 
-/// Whether a command may present a PIN, a key or data that a key protects: the instructions that the broker masks. What
-/// is not an APDU counts as one.
+/// Whether a command may present a PIN, a key or data that a key protects: every instruction but the known public ones.
+/// What is not an APDU counts as one.
 pub(crate) fn may_be_secret(command: &[u8]) -> bool {
     let [class, instruction, ..] = command else { return true };
     let is_public =
@@ -123,7 +123,10 @@ pub(crate) fn describe(command: &[u8]) -> Option<String> {
         (0xA4, None) if p1 == 0x00 => Some("the master file".to_owned()),
         (0xB0, _) if p1 & 0x80 == 0 => Some(format!("at {}", u16::from_be_bytes([p1, p2]))),
         (0xB0, _) => Some(format!("file {} at {p2}", p1 & 0x1F)),
-        (0xB2, _) => Some(format!("{p1}")),
+        (0xB2, _) => {
+            let record = if p2 & 0x04 == 0 { format!("with identifier {p1}") } else { format!("{p1}") };
+            Some(if p2 >> 3 == 0 { record } else { format!("{record} of file {}", p2 >> 3) })
+        }
         (0xCB, Some([0x5C, _, tags @ ..])) => Some(hex::format(tags)),
         (0xCA, _) => Some(format!("{p1:02X}{p2:02X}")),
         (0x20 | 0x24 | 0x2C, _) => Some(format!("reference {p2:02X}")),

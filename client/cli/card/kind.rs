@@ -13,9 +13,7 @@ pub(crate) fn kind(atr: &Atr) -> Option<String> {
         .or_else(|| by_application(&atr.historical))
         .or_else(|| by_text(&atr.historical))
         .or_else(|| is_openpgp(&atr.historical).then(|| "OpenPGP card".to_owned()))
-        .or_else(|| {
-            (atr.is_contactless && atr.historical == [0x80]).then(|| "MIFARE DESFire, or a like card".to_owned())
-        })
+        .or_else(|| (atr.is_contactless && atr.historical == [0x80]).then(|| "MIFARE DESFire or similar".to_owned()))
         .or_else(|| atr.has_global_tb.then(|| "SIM or UICC".to_owned()))
         .or_else(|| atr.is_contactless.then(|| "contactless card (ISO 14443-4)".to_owned()))
 }
@@ -64,7 +62,7 @@ mod tests {
             ("3B8F8001804F0CA000000306FFFFFF0000000000", Some("storage card FFFF")),
             ("3BFD1300008131FE158073C021C057597562694B657940", Some("YubiKey")),
             ("3BDA18FF81B1FE751F030031F573C001600090001C", Some("OpenPGP card")),
-            ("3B8180018080", Some("MIFARE DESFire, or a like card")),
+            ("3B8180018080", Some("MIFARE DESFire or similar")),
             ("3B80800101", Some("contactless card (ISO 14443-4)")),
             ("3BFF1300008131FE454A434F5076323431B7", Some("JCOPv241")),
             ("3B9F96803FC7828031E073FE211B63E20AA8830F90002A", Some("SIM or UICC")),

@@ -150,10 +150,12 @@ pub(super) async fn probe(
         }
     };
     let piv = answers.iter_mut().find(|answer| answer.application.name == "piv" && answer.is_named);
-    if let Some(piv) = piv.filter(|piv| piv.is_found()) {
+    if let Some(piv) = piv.filter(|piv| piv.status_word == Some(0x9000)) {
         let tries = Command::from(ApduBytes::from(PIV_TRIES.to_vec())).stop_rule(StopRule::Any);
-        let answered = send(unit(vec![select(piv.application).stop_rule(StopRule::Only9000), tries])).await?;
-        piv.tries = answered.ok().and_then(|results| tries_left(results.get(1)?.status_word));
+        let again = unit(vec![select(piv.application).stop_rule(StopRule::Only9000), tries]);
+        // What was found stays true if, for example, a program has verified a PIN meanwhile.
+        let answered = end::while_sending(again.send()).await?;
+        piv.tries = answered.ok().and_then(|transmitted| tries_left(transmitted.results.get(1)?.status_word));
     }
     Ok(answers)
 }

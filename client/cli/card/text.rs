@@ -18,7 +18,7 @@ pub(super) fn text(known: &Known, paint: Paint) -> String {
     told += &layout::row("Name", &printable(&reader.display_name));
     let protocol = json::protocol(reader.active_protocol).map(|name| format!(", {}", protocol_words(&name)));
     told += &layout::row("State", &(json::state(reader) + &protocol.unwrap_or_default()));
-    told += &layout::row("Card", kind.as_deref().unwrap_or("of a kind that its answer to reset does not tell"));
+    told += &layout::row("Card", kind.as_deref().unwrap_or("unknown (not recognizable from the ATR)"));
     for (index, line) in descriptions.iter().enumerate() {
         told += &layout::row(if index == 0 { "Listed as" } else { "" }, line);
     }
@@ -90,7 +90,7 @@ readers/desk
   TA1  13           Fi 372, Di 4; at most 5 MHz, that is 53763 bit/s
   TB1  00           no programming voltage; not used any more
   TC1  00           no extra guard time
-  TD1  81           TD2 follow; protocol T=1
+  TD1  81           TD2 follows; protocol T=1
   TD2  31           TA3, TB3 follow; protocol T=1
   TA3  FE           T=1: the card takes blocks of at most 254 bytes
   TB3  15           T=1: waiting times: BWI 1 for a block, CWI 5 for a character
@@ -98,7 +98,7 @@ readers/desk
        73 C0 21 C0  card capabilities
                       file selection by full name
                       file selection by partial name
-                      write in a way of its own
+                      proprietary write
                       data unit of 1 byte
                       command chaining
                       extended Lc and Le

@@ -32,12 +32,7 @@ pub(super) struct Prompt {
 
 impl Prompt {
     pub(super) fn new(raw: bool) -> io::Result<Self> {
-        let config = Config::builder().auto_add_history(false).max_history_size(MAX_HISTORY_LINES);
-        // The mask of a hidden line counts as a color; nothing else is colored.
-        let config = config.map_err(io::Error::other)?.color_mode(ColorMode::Forced).build();
-        let history = MemHistory::with_config(&config);
-        let mut editor = Editor::with_history(config, history).map_err(io::Error::other)?;
-        editor.set_helper(Some(Assistant { is_hidden: false }));
+        let editor = editor(MAX_HISTORY_LINES, false).map_err(io::Error::other)?;
         Ok(Self { editor, raw })
     }
 
@@ -58,22 +53,25 @@ impl Prompt {
                 Ok(line)
             }
             Ask::Hidden(prompt) => {
-                self.hide(true);
+                // An editor of its own: what is cut while a PIN is typed cannot be pasted at the prompt, and the history
+                // of the prompt cannot get into a PIN.
+                let mut editor = editor(0, true)?;
                 // Also for terminals on which the editor cannot hide anything.
-                let echo = Modes::silence();
-                let line = self.editor.readline(prompt);
-                drop(echo);
-                self.hide(false);
-                Ok(Zeroizing::new(line?))
+                let _silence = Modes::silence();
+                Ok(Zeroizing::new(editor.readline(prompt)?))
             }
         }
     }
+}
 
-    fn hide(&mut self, is_hidden: bool) {
-        if let Some(assistant) = self.editor.helper_mut() {
-            assistant.is_hidden = is_hidden;
-        }
-    }
+fn editor(history_lines: usize, is_hidden: bool) -> Result<Editor<Assistant, MemHistory>, ReadlineError> {
+    let config = Config::builder().auto_add_history(false).max_history_size(history_lines)?;
+    // The mask of a hidden line counts as a color; nothing else is colored.
+    let config = config.color_mode(ColorMode::Forced).build();
+    let history = MemHistory::with_config(&config);
+    let mut editor = Editor::with_history(config, history)?;
+    editor.set_helper(Some(Assistant { is_hidden }));
+    Ok(editor)
 }
 
 /// Completes words, and hides a line.

@@ -192,14 +192,16 @@ impl Dialogue<'_, '_> {
         for number in 1_u64.. {
             let line = tokio::select! {
                 biased;
-                () = self.interrupted.cancelled() => return Ok(()),
+                () = self.interrupted.cancelled() => return Err(Failure::ScriptEnded),
                 line = lines.next(Ask::Line(String::new())) => line.map_err(unreadable)?,
             };
             let Some(line) = line else { break };
             let mistake = |mistake| Failure::Usage(format!("line {number}: {mistake}"));
             match parse(&line, self.opener.arguments.options.raw).map_err(mistake)? {
                 Line::Quit => break,
-                Line::Pin(_) => return Err(mistake("pin asks a person: a script has VERIFY as an APDU".to_owned())),
+                Line::Pin(_) => {
+                    return Err(mistake("pin works only at a prompt: in a script send VERIFY as an APDU".to_owned()));
+                }
                 line => self.obey(line).await?,
             }
         }
@@ -250,13 +252,13 @@ impl Dialogue<'_, '_> {
         };
         script::check(&transmitted.results, &[expected])?;
         outcome?;
-        Ok(written?)
+        written.map_err(Failure::Answer)
     }
 
     async fn reset(&mut self, reset: CardReset) -> Result<(), Failure> {
         let atr = tokio::select! {
             biased;
-            () = self.interrupted.cancelled() => return Err(Failure::Interrupted(Delivery::NotSent)),
+            () = self.interrupted.cancelled() => return Err(Failure::Interrupted(Delivery::Unknown)),
             atr = self.session.reset(reset).send() => atr?,
         };
         self.selected = None;

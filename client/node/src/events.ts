@@ -4,7 +4,7 @@ import { EventEmitter } from "node:events";
 
 import type { Client } from "./client.js";
 import type { Command } from "./command.js";
-import type { CardbrokerError } from "./error.js";
+import { type CardbrokerError, invalid } from "./error.js";
 import type { Reader } from "./reader.js";
 import type { Transmitted } from "./response.js";
 import type { TransmitOptions } from "./transmit.js";
@@ -92,10 +92,15 @@ export class CardReader extends Emitter<CardReaderEvents> {
   /**
    * Runs the commands as one unit on the card of the last `card`: if it is gone, the unit fails with
    * `INSERTION_CHANGED` and nothing is sent. Otherwise as `Client.transmit`.
+   *
+   * @throws {@link InvalidError} if there was no `card` yet.
    */
   transmit(commands: Iterable<Command>, options: TransmitOptions = {}): Promise<Transmitted> {
-    const last = this.#insertionId === undefined ? {} : { ifInsertionId: this.#insertionId };
-    return this.#client.transmit(this.name, commands, { ...last, ...options });
+    const ifInsertionId = this.#insertionId;
+    if (ifInsertionId === undefined) {
+      return Promise.reject(invalid("reader", `no card was in ${this.name} yet: wait for its event card`));
+    }
+    return this.#client.transmit(this.name, commands, { ifInsertionId, ...options });
   }
 
   /** For use by this package only: takes the latest state and emits what follows from it. */

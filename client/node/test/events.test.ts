@@ -5,7 +5,7 @@ import { once } from "node:events";
 import { test } from "node:test";
 
 import { Reader as WireReader, ReaderState } from "../gen/cardbroker/v1/reader.js";
-import { type Card, CardReader, type Client } from "../src/index.js";
+import { type Card, CardReader, type Client, InvalidError } from "../src/index.js";
 import { Reader } from "../src/reader.js";
 import { Broker, READER, SELECT, fault } from "./broker.js";
 
@@ -43,7 +43,7 @@ test("cards come and go as events, also across a restart of the broker", { timeo
   await end;
 });
 
-test("a card is reported once for each insertion", () => {
+test("a card is reported once for each insertion", async () => {
   const told: string[] = [];
   const state = (state: ReaderState, insertionId: string) =>
     new Reader(WireReader.create({ name: "readers/a", state, insertionId }));
@@ -52,6 +52,7 @@ test("a card is reported once for each insertion", () => {
   reader.on("card", (card) => told.push(`+${card.insertionId}`));
   reader.on("card.off", (card) => told.push(`-${card.insertionId}`));
   reader.on("end", () => told.push("end"));
+  await assert.rejects(reader.transmit([SELECT]), InvalidError);
   const { READY: ready, SETTLING: settling } = ReaderState;
   reader.update(state(settling, "1"));
   reader.update(state(ready, "1"));

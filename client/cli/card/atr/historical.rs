@@ -174,7 +174,7 @@ fn capabilities(value: &[u8]) -> Vec<String> {
         if coding & 0x80 != 0 {
             told.push("  files of TLV structure".to_owned());
         }
-        let write = ["one-time write", "write in a way of its own", "write OR", "write AND"];
+        let write = ["one-time write", "proprietary write", "write OR", "write AND"];
         told.push(format!("  {}", write[usize::from(coding >> 5 & 0x03)]));
         let quartets = 1_u32 << (coding & 0x0F);
         let unit =

@@ -144,7 +144,7 @@ impl<'a> Interface<'a> {
             ('A', 2) => mode(byte),
             ('C', 2) => match byte {
                 0 => "waiting time of T=0: reserved value".to_owned(),
-                byte => format!("waiting time of T=0: {byte} × 960 clock periods × Fi"),
+                byte => format!("waiting time of T=0: {byte} × 960 × Fi clock periods"),
             },
             ('A', _) if of == 1 && is_first => match byte {
                 1..=254 => format!("T=1: the card takes blocks of at most {byte} bytes"),
@@ -160,7 +160,7 @@ impl<'a> Interface<'a> {
             ('A', _) if of == 15 && is_first => power(byte),
             ('B', _) if of == 15 && is_first => {
                 self.has_global_tb = true;
-                let kind = if byte & 0x80 == 0 { "in the standard way" } else { "in a way of its own" };
+                let kind = if byte & 0x80 == 0 { "in the standard way" } else { "in a proprietary way" };
                 match byte {
                     0 => "contact C6 (SPU) is not used".to_owned(),
                     _ => format!("contact C6 (SPU) is used {kind}"),
@@ -176,7 +176,11 @@ fn announced(indicator: u8, round: usize) -> String {
     let bits = [(0x10, 'A'), (0x20, 'B'), (0x40, 'C'), (0x80, 'D')];
     let present = bits.iter().filter(|(bit, _)| indicator & bit != 0);
     let names: Vec<_> = present.map(|(_, letter)| format!("T{letter}{round}")).collect();
-    if names.is_empty() { String::new() } else { format!("{} follow; ", names.join(", ")) }
+    if names.is_empty() {
+        String::new()
+    } else {
+        format!("{} {}; ", names.join(", "), if names.len() == 1 { "follows" } else { "follow" })
+    }
 }
 
 fn speed(byte: u8) -> String {

@@ -24,13 +24,13 @@ T0 FD: TA1, TB1, TC1, TD1 follow; 13 historical bytes
 TA1 13: Fi 372, Di 4; at most 5 MHz, that is 53763 bit/s
 TB1 00: no programming voltage; not used any more
 TC1 00: no extra guard time
-TD1 81: TD2 follow; protocol T=1
+TD1 81: TD2 follows; protocol T=1
 TD2 31: TA3, TB3 follow; protocol T=1
 TA3 FE: T=1: the card takes blocks of at most 254 bytes
 TB3 15: T=1: waiting times: BWI 1 for a block, CWI 5 for a character
  80: COMPACT-TLV objects
- 73C021C0: card capabilities|  file selection by full name|  file selection by partial name|  write in a way of its \
-own|  data unit of 1 byte|  command chaining|  extended Lc and Le
+ 73C021C0: card capabilities|  file selection by full name|  file selection by partial name|  proprietary write|  \
+data unit of 1 byte|  command chaining|  extended Lc and Le
  57597562694B6579: card issuer's data: \"YubiKey\"
 TCK 40: check byte, correct
 ";

@@ -52,11 +52,11 @@ fn a_card_is_explained_without_a_command() {
 readers/desk
       Name: Yubico YubiKey 00 00
      State: READY, T=1
-      Card: of a kind that its answer to reset does not tell
+      Card: unknown (not recognizable from the ATR)
        ATR: 3B 80
 
   TS   3B           direct convention
-  T0   80           TD1 follow; no historical bytes
+  T0   80           TD1 follows; no historical bytes
                     the answer ends before its announced end
 ";
     assert_eq!((out(&output), err(&output), code(&output)), (expected, "", 0));
@@ -171,7 +171,7 @@ fn words_are_shown_on_request() {
 fn an_unexpected_status_word_is_code_9() {
     let broker = saying(&[0x9000, 0x6A82, 0x9000]);
     let output = run(&broker, &["transmit", "desk", "00A4040C", "00B00000", "00B00001", "--expect", "9000"]);
-    let message = "cardbroker: command 2 was answered 6A82 (file or application not found); expected is 9000\n";
+    let message = "cardbroker: command 2 was answered 6A82 (file or application not found); expected 9000\n";
     assert_eq!((out(&output), err(&output), code(&output)), ("9000\n6A82\n", message, 9));
     let pattern = StatusWordPattern { value: 0x9000, mask: Some(0xFFFF) };
     assert!(broker.record().transmits[0].commands.iter().all(|command| command.continue_on == [pattern]));
@@ -201,10 +201,10 @@ fn units_and_sessions_read_the_same_script() {
 fn a_script_ends_at_an_unexpected_status_word() {
     let broker = FakeBroker::answering(b"");
     let output = with_input(&broker, &["session", "desk"], "00A4040C =6A82\n00B00000\n");
-    let message = "cardbroker: command 1 was answered 9000 (done); expected is 6A82\n";
+    let message = "cardbroker: command 1 was answered 9000 (done); expected 6A82\n";
     assert_eq!((out(&output), err(&output), code(&output)), ("00A4 9000\n", message, 9));
     let output = with_input(&broker, &["session", "desk"], "pin 80\n");
-    let message = "cardbroker: line 1: pin asks a person: a script has VERIFY as an APDU\n";
+    let message = "cardbroker: line 1: pin works only at a prompt: in a script send VERIFY as an APDU\n";
     assert_eq!((err(&output), code(&output)), (message, 2));
 }
 

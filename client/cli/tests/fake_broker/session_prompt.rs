@@ -123,13 +123,15 @@ fn a_pin_is_typed_without_being_shown_or_kept() {
     let broker = FakeBroker::with_sessions(agreeable);
     let mut person = Person::at(&broker);
     person.sees_next("desk> ").types("select piv\r").sees_next("desk> ");
-    person.types("pin\r").sees_next("PIN 80 (not shown): ").types("654321\r").sees_next("VERIFY reference 80");
+    person.types("pin\r").sees_next("PIN 80 (not shown): ");
+    // What is cut from a PIN (Ctrl-U) cannot be pasted at the prompt (Ctrl-Y).
+    person.types("97531\x15654321\r").sees_next("VERIFY reference 80").sees_next("desk> ").types("\x19\r");
     // A PIN on the line itself is shown, but does not come back: the line before it does.
     person.sees_next("desk> ").types("0020008006 363534333231\r").sees_next("VERIFY reference 80").sees_next("desk> ");
     person.types("\x1b[A\r").sees_next("PIN 80 (not shown): ").types("\r");
     person.sees_next("desk> ").types("quit\r");
     let (seen, code) = person.has_seen();
-    assert!(!seen.contains("654321"), "{seen}");
+    assert!(!seen.contains("654321") && !seen.contains("97531"), "{seen}");
     assert_eq!(code, Some(0));
     let record = broker.record();
     let sent: Vec<_> = record.session_requests.iter().filter_map(bytes).collect();

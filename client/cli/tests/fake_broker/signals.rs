@@ -1,7 +1,7 @@
 //! Ctrl-C, SIGTERM and closed pipes: every command ends with its documented exit code.
 
 use std::{
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader, Read, Write},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -49,6 +49,44 @@ fn a_signal_during_a_unit_leaves_its_outcome_unknown() {
         let (code, err) = end(child);
         assert_eq!((code, err.starts_with("cardbroker: interrupted; the command may have run")), (Some(6), true));
     }
+}
+
+#[test]
+fn a_signal_during_a_probe_leaves_its_outcome_unknown() {
+    let broker = FakeBroker::start(|_| None);
+    let child = cardbroker(&broker, &["card", "desk", "--probe"]).stderr(Stdio::piped()).spawn().unwrap();
+    let begin = Instant::now();
+    while broker.record().transmits.is_empty() {
+        assert!(begin.elapsed() < LIMIT, "no probe");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    signal(&child, "-INT");
+    let (code, err) = end(child);
+    assert_eq!((code, err.starts_with("cardbroker: interrupted; the command may have run")), (Some(6), true), "{err}");
+}
+
+#[test]
+fn a_script_that_is_ended_early_is_code_5() {
+    let broker = FakeBroker::answering(b"");
+    let mut child = cardbroker(&broker, &["session", "desk"]);
+    let mut child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut script = child.stdin.take().unwrap();
+    script.write_all(b"00A4040C\n").unwrap();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
+    signal(&child, "-TERM");
+    let (code, err) = end(child);
+    assert_eq!((code, &*err), (Some(5), "cardbroker: interrupted; the rest of the script was not sent\n"));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_answer_that_cannot_be_written_is_no_refusal() {
+    let broker = FakeBroker::answering(b"");
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut command = cardbroker(&broker, &["transmit", "desk", "00A4040C", "--json"]);
+    let child = command.stdout(full).stderr(Stdio::piped()).spawn().unwrap();
+    let (code, err) = end(child);
+    assert!(code == Some(6) && err.contains("\"delivery\":\"executed\""), "{code:?} {err}");
 }
 
 #[test]
