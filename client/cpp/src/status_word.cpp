@@ -22,8 +22,8 @@ constexpr Meaning meanings[] = {
     {0x6287, "warning, at least one of the records is deactivated"},
     {0x6300, "warning, something was changed"},
     {0x6381, "warning, the last write filled the file up"},
-    {0x63C0, "wrong, no tries left"},
-    {0x63C1, "wrong, 1 try left"},
+    {0x63C0, "not verified, no tries left"},
+    {0x63C1, "not verified, 1 try left"},
     {0x6400, "execution failed, nothing was changed"},
     {0x6401, "execution failed, the card needs an immediate response"},
     {0x6500, "execution failed, something was changed"},
@@ -75,7 +75,9 @@ std::optional<std::string> counted(unsigned first, unsigned second) {
             if (is_request) return "warning, the card wants to be asked for " + count + " bytes";
             break;
         case 0x63:
-            if (second >= 0xC2 && second <= 0xCF) return "wrong, " + std::to_string(second & 0x0F) + " tries left";
+            if (second >= 0xC2 && second <= 0xCF) {
+                return "not verified, " + std::to_string(second & 0x0F) + " tries left";
+            }
             break;
         case 0x64:
             if (is_request) return "stopped, the card wants to be asked for " + count + " bytes";

@@ -14,8 +14,8 @@ const TEXTS: Readonly<Record<number, string>> = {
   0x6287: "warning, at least one of the records is deactivated",
   0x6300: "warning, something was changed",
   0x6381: "warning, the last write filled the file up",
-  0x63c0: "wrong, no tries left",
-  0x63c1: "wrong, 1 try left",
+  0x63c0: "not verified, no tries left",
+  0x63c1: "not verified, 1 try left",
   0x6400: "execution failed, nothing was changed",
   0x6401: "execution failed, the card needs an immediate response",
   0x6500: "execution failed, something was changed",
@@ -70,7 +70,7 @@ export function meaning(statusWord: number): string | undefined {
     case 0x62:
       return asks ? `warning, the card wants to be asked for ${sw2} bytes` : undefined;
     case 0x63:
-      return sw2 >= 0xc2 && sw2 <= 0xcf ? `wrong, ${sw2 & 0x0f} tries left` : undefined;
+      return sw2 >= 0xc2 && sw2 <= 0xcf ? `not verified, ${sw2 & 0x0f} tries left` : undefined;
     case 0x64:
       return asks ? `stopped, the card wants to be asked for ${sw2} bytes` : undefined;
     case 0x6c:

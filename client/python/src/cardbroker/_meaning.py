@@ -15,8 +15,8 @@ _TEXTS = {
     0x6287: "warning, at least one of the records is deactivated",
     0x6300: "warning, something was changed",
     0x6381: "warning, the last write filled the file up",
-    0x63C0: "wrong, no tries left",
-    0x63C1: "wrong, 1 try left",
+    0x63C0: "not verified, no tries left",
+    0x63C1: "not verified, 1 try left",
     0x6400: "execution failed, nothing was changed",
     0x6401: "execution failed, the card needs an immediate response",
     0x6500: "execution failed, something was changed",
@@ -67,7 +67,7 @@ def meaning(status_word: int) -> str | None:
     if sw1 == 0x62 and 0x02 <= sw2 <= 0x80:
         return f"warning, the card wants to be asked for {sw2} bytes"
     if sw1 == 0x63 and sw2 & 0xF0 == 0xC0:
-        return f"wrong, {sw2 & 0x0F} tries left"
+        return f"not verified, {sw2 & 0x0F} tries left"
     if sw1 == 0x64 and 0x02 <= sw2 <= 0x80:
         return f"stopped, the card wants to be asked for {sw2} bytes"
     if sw1 == 0x6C:
