@@ -1,6 +1,7 @@
 //! A port of the broker's own choice (`--tcp auto`): clients find it by the endpoint file, and only by their own.
 
 use std::{
+    ffi::OsString,
     fs::{self, Permissions},
     io::{self, BufRead, BufReader, Write},
     os::unix::fs::{MetadataExt, PermissionsExt, chown},
@@ -82,7 +83,7 @@ fn a_client_finds_port_and_token_by_the_endpoint_file() -> anyhow::Result<()> {
         let mut names = names.collect::<io::Result<Vec<_>>>()?;
         names.sort();
         let guarded = ["cardbroker.sock", "endpoint.json", "pcscd.comm"];
-        let expected = guarded.map(|name| [name.to_owned(), format!("{name}.lock")]).concat();
+        let expected = guarded.map(|name| [OsString::from(name), format!("{name}.lock").into()]).concat();
         assert_eq!(names, expected, "each with its lock");
         let file = file(machine)?;
         assert_eq!(file["pid"].as_u64(), Some(broker.id().into()));
