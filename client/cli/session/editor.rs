@@ -53,8 +53,8 @@ impl Prompt {
                 Ok(line)
             }
             Ask::Hidden(prompt) => {
-                // An editor of its own: what is cut while a PIN is typed cannot be pasted at the prompt, and the history
-                // of the prompt cannot get into a PIN.
+                // An editor of its own: what is cut while a PIN is typed cannot be pasted at the prompt, and no line
+                // of the history can get into a PIN.
                 let mut editor = editor(0, true)?;
                 // Also for terminals on which the editor cannot hide anything.
                 let _silence = Modes::silence();
