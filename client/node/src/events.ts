@@ -2,7 +2,6 @@
 
 import { EventEmitter } from "node:events";
 
-import type { Client } from "./client.js";
 import type { Command } from "./command.js";
 import { type CardbrokerError, invalid } from "./error.js";
 import type { Reader } from "./reader.js";
@@ -28,6 +27,9 @@ class Emitter<Events extends Record<keyof Events, unknown[]>> extends EventEmitt
     return super.emit(event, ...values);
   }
 }
+
+/** Runs commands at a reader, as `Client.transmit`. */
+export type Transmit = (reader: string, commands: Iterable<Command>, options: TransmitOptions) => Promise<Transmitted>;
 
 /** A card that can be used. */
 export interface Card {
@@ -61,16 +63,16 @@ export interface CardReaderEvents {
 
 /** A reader as an emitter; made by {@link CardEvents}. */
 export class CardReader extends Emitter<CardReaderEvents> {
-  readonly #client: Client;
+  readonly #transmit: Transmit;
   #reader: Reader;
   #card: Card | undefined;
   /** The insertion of the last card, also after it has gone. */
   #insertionId: string | undefined;
 
   /** For use by this package only. */
-  constructor(client: Client, reader: Reader) {
+  constructor(transmit: Transmit, reader: Reader) {
     super();
-    this.#client = client;
+    this.#transmit = transmit;
     this.#reader = reader;
   }
 
@@ -100,7 +102,7 @@ export class CardReader extends Emitter<CardReaderEvents> {
     if (ifInsertionId === undefined) {
       return Promise.reject(invalid("reader", `no card was in ${this.name} yet: wait for its event card`));
     }
-    return this.#client.transmit(this.name, commands, { ifInsertionId, ...options });
+    return this.#transmit(this.name, commands, { ifInsertionId, ...options });
   }
 
   /** For use by this package only: takes the latest state and emits what follows from it. */
@@ -137,14 +139,14 @@ export class CardReader extends Emitter<CardReaderEvents> {
  * as in other emitters.
  */
 export class CardEvents extends Emitter<CardEventsMap> {
-  readonly #client: Client;
+  readonly #transmit: Transmit;
   readonly #watch: Watch;
   readonly #readers = new Map<string, CardReader>();
 
   /** For use by this package only. Emits nothing before the caller has added its listeners. */
-  constructor(client: Client, watch: Watch) {
+  constructor(transmit: Transmit, watch: Watch) {
     super();
-    this.#client = client;
+    this.#transmit = transmit;
     this.#watch = watch;
     void this.#run();
   }
@@ -183,7 +185,7 @@ export class CardEvents extends Emitter<CardEventsMap> {
       case "updated": {
         let known = this.#readers.get(event.reader.name);
         if (!known) {
-          known = new CardReader(this.#client, event.reader);
+          known = new CardReader(this.#transmit, event.reader);
           this.#readers.set(event.reader.name, known);
           this.emit("reader", known);
         }

@@ -5,7 +5,7 @@ import { once } from "node:events";
 import { test } from "node:test";
 
 import { Reader as WireReader, ReaderState } from "../gen/cardbroker/v1/reader.js";
-import { type Card, CardReader, type Client, InvalidError } from "../src/index.js";
+import { type Card, CardReader, InvalidError } from "../src/index.js";
 import { Reader } from "../src/reader.js";
 import { Broker, READER, SELECT, fault } from "./broker.js";
 
@@ -48,7 +48,7 @@ test("a card is reported once for each insertion", async () => {
   const state = (state: ReaderState, insertionId: string) =>
     new Reader(WireReader.create({ name: "readers/a", state, insertionId }));
   const empty = state(ReaderState.EMPTY, "");
-  const reader = new CardReader({} as Client, empty);
+  const reader = new CardReader(() => Promise.reject(new Error("nothing is sent")), empty);
   reader.on("card", (card) => told.push(`+${card.insertionId}`));
   reader.on("card.off", (card) => told.push(`-${card.insertionId}`));
   reader.on("end", () => told.push("end"));
