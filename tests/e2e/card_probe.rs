@@ -1,24 +1,19 @@
 //! `cardbroker card --probe` at a PIV card: what it finds, and that it takes nothing from anyone.
 
-use std::{
-    env,
-    time::{Duration, Instant},
-};
+use std::{env, time::Instant};
 
 use anyhow::{Context, ensure};
-use cardbroker_client::{GROUP_VARIABLE, ReaderState, hex};
+use cardbroker_client::{GROUP_VARIABLE, hex};
 use cardbroker_tests::{
-    cards::piv::{self, PivCard},
-    harness::{
-        broker::{Broker, Setup},
-        pcscd::Pcscd,
-        programs::Program,
-        run::cardbroker,
-    },
+    cards::piv,
+    harness::run::{Run, cardbroker},
 };
 use serde_json::Value;
 
-use crate::world::{LONGEST, READER, tell, wait_for};
+use crate::{
+    piv_world::PivWorld,
+    world::{LONGEST, READER, tell},
+};
 
 /// How often a story asks the card; `PROBES=1000` for a long run.
 const PROBES: usize = 8;
@@ -27,21 +22,7 @@ fn probes() -> anyhow::Result<usize> {
     env::var("PROBES").ok().map_or(Ok(PROBES), |probes| Ok(probes.parse()?))
 }
 
-struct World {
-    broker: Broker,
-    card: PivCard,
-    pcscd: Pcscd,
-}
-
-impl World {
-    async fn new() -> anyhow::Result<Self> {
-        let pcscd = Pcscd::start(1)?;
-        let card = PivCard::insert(pcscd.port(0), Duration::ZERO)?;
-        let broker = Setup::on(&pcscd)?.start()?;
-        wait_for(&broker, READER, ReaderState::Ready).await?;
-        Ok(Self { broker, card, pcscd })
-    }
-
+impl PivWorld {
     /// The answers of PIV to these commands behind SELECT, for a program of this group; each may fail.
     fn ask(&self, group: &str, commands: &[Vec<u8>]) -> anyhow::Result<Vec<String>> {
         let commands: Vec<_> = [piv::select()].iter().chain(commands).map(|command| hex::format(command)).collect();
@@ -57,7 +38,7 @@ impl World {
         self.ask("counter", &[vec![0x00, 0x20, 0x00, 0x80]])?.pop().context("no answer")
     }
 
-    fn probe(&self) -> anyhow::Result<cardbroker_tests::harness::run::Run> {
+    fn probe(&self) -> anyhow::Result<Run> {
         self.broker.cardbroker(&["card", READER, "--probe", "--json"])
     }
 }
@@ -65,7 +46,7 @@ impl World {
 #[test]
 fn a_probe_finds_piv_and_moves_no_counter() -> anyhow::Result<()> {
     tell(async {
-        let world = World::new().await?;
+        let world = PivWorld::new().await?;
         // A wrong PIN: the counter is neither full nor empty.
         world.ask("guesser", &[piv::verify("000000")])?;
         let before = world.tries()?;
@@ -91,13 +72,8 @@ fn a_probe_finds_piv_and_moves_no_counter() -> anyhow::Result<()> {
 #[test]
 fn a_probe_leaves_a_verified_pin_alone() -> anyhow::Result<()> {
     tell(async {
-        let world = World::new().await?;
-        let (select, verify) = (hex::format(&piv::select()), hex::format(&piv::verify(piv::PIN)));
-        let socket = world.broker.socket();
-        let socket = socket.to_str().context("no text")?;
-        let arguments = [socket, READER, &select, &verify, "--leave", "--group", "family"];
-        let mut verifier = Program::start(env!("CARGO_BIN_EXE_session-holder"), &world.pcscd, &arguments)?;
-        ensure!(verifier.line()? == "holding" && verifier.line()? == "left");
+        let world = PivWorld::new().await?;
+        let verifier = world.verifier(Some("family"))?;
         let commands = world.card.commands_seen();
         for _ in 0..probes()? {
             let refused = world.probe()?;

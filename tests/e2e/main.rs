@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failure here is the test's own message")]
 
 mod conversation;
+mod piv_world;
 mod wire;
 mod world;
 

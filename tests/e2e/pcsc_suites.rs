@@ -1,42 +1,32 @@
 //! The larger PC/SC programs of the system on the front door: PKCS#11 in two programs, many programs at once, and a
 //! newer libpcsclite.
 
-use std::{fs, path::PathBuf, process::Command, thread, time::Duration};
+use std::{fs, path::PathBuf, process::Command, thread};
 
 use anyhow::{Context, ensure};
 use cardbroker_client::ReaderState;
 use cardbroker_core::simulated_card::CardOptions;
 use cardbroker_tests::{
-    cards::{
-        VirtualCard,
-        piv::{PIN, PivCard},
-    },
+    cards::{VirtualCard, piv::PIN},
     harness::{
-        broker::{Broker, Setup},
+        broker::Setup,
         newer_pcsclite,
         pcscd::Pcscd,
         run::{Run, run},
     },
 };
 
-use crate::world::{COUNT, READER, tell, wait_for};
+use crate::{
+    piv_world::PivWorld,
+    world::{COUNT, READER, tell, wait_for},
+};
 
 const DIRECT: &str = env!("CARGO_BIN_EXE_direct-pcsc");
 
-/// A broker on a private pcscd with a PIV card, and its door.
-struct World {
-    broker: Broker,
-    card: PivCard,
-    pcscd: Pcscd,
-}
-
-impl World {
-    async fn new() -> anyhow::Result<Self> {
-        let pcscd = Pcscd::start(1)?;
-        let card = PivCard::insert(pcscd.port(0), Duration::ZERO)?;
-        let broker = Setup::on(&pcscd)?.door("").start()?;
-        wait_for(&broker, READER, ReaderState::Ready).await?;
-        Ok(Self { broker, card, pcscd })
+impl PivWorld {
+    /// The world with a front door.
+    async fn with_door() -> anyhow::Result<Self> {
+        Self::with(|setup| setup.door("")).await
     }
 
     /// A program with the door as its PC/SC service.
@@ -79,7 +69,7 @@ fn succeeds(command: &mut Command) -> anyhow::Result<Run> {
 #[test]
 fn two_pkcs11_programs_sign_while_a_third_reads() -> anyhow::Result<()> {
     tell(async {
-        let world = World::new().await?;
+        let world = PivWorld::with_door().await?;
         assert_eq!(world.sign("alone")?.len(), 64);
         thread::scope(|scope| {
             let signers = ["first", "second"].map(|name| {
@@ -100,7 +90,7 @@ fn two_pkcs11_programs_sign_while_a_third_reads() -> anyhow::Result<()> {
 #[test]
 fn p11tool_lists_the_token_of_opensc() -> anyhow::Result<()> {
     tell(async {
-        let world = World::new().await?;
+        let world = PivWorld::with_door().await?;
         let module = fs::read_dir("/usr/lib")?.flatten().map(|entry| entry.path().join("opensc-pkcs11.so"));
         let module = module.into_iter().find(|path| path.exists()).context("no module of OpenSC")?;
         let provider = format!("--provider={}", module.display());
@@ -113,7 +103,7 @@ fn p11tool_lists_the_token_of_opensc() -> anyhow::Result<()> {
 #[test]
 fn eight_programs_of_four_kinds_finish_together() -> anyhow::Result<()> {
     tell(async {
-        let world = World::new().await?;
+        let world = PivWorld::with_door().await?;
         let reader = world.pcscd.reader_name(0);
         let programs: [(&str, Vec<&str>); 4] = [
             ("pkcs15-tool", vec!["--dump"]),
