@@ -9,45 +9,41 @@ pub mod codes;
 pub mod reason;
 mod redact;
 
-/// Version 1 of the contract: `cardbroker.v1`.
-pub mod v1 {
-    #![allow(
-        missing_docs,
-        unreachable_pub,
-        clippy::all,
-        clippy::allow_attributes_without_reason,
-        reason = "generated: the contract's comments are on every message, helper functions have none"
-    )]
-    tonic::include_proto!("cardbroker.v1");
-}
-
-/// The diagnostics service, for operators.
-pub mod diagnostics {
-    /// Version 1 of the diagnostics service: `cardbroker.diagnostics.v1`.
-    pub mod v1 {
-        #![allow(
+/// The generated module of version 1 of a package.
+macro_rules! version_1 {
+    ($(#[$documentation:meta])* $package:literal) => {
+        $(#[$documentation])*
+        #[allow(
             missing_docs,
             unreachable_pub,
             clippy::all,
             clippy::allow_attributes_without_reason,
             reason = "generated: the contract's comments are on every message, helper functions have none"
         )]
-        tonic::include_proto!("cardbroker.diagnostics.v1");
+        pub mod v1 {
+            tonic::include_proto!($package);
+        }
+    };
+}
+
+version_1! {
+    /// Version 1 of the contract: `cardbroker.v1`.
+    "cardbroker.v1"
+}
+
+/// The diagnostics service, for operators.
+pub mod diagnostics {
+    version_1! {
+        /// Version 1 of the diagnostics service: `cardbroker.diagnostics.v1`.
+        "cardbroker.diagnostics.v1"
     }
 }
 
 /// The service for programs that use PC/SC.
 pub mod pcsc {
-    /// Version 1 of the service: `cardbroker.pcsc.v1`.
-    pub mod v1 {
-        #![allow(
-            missing_docs,
-            unreachable_pub,
-            clippy::all,
-            clippy::allow_attributes_without_reason,
-            reason = "generated: the contract's comments are on every message, helper functions have none"
-        )]
-        tonic::include_proto!("cardbroker.pcsc.v1");
+    version_1! {
+        /// Version 1 of the service: `cardbroker.pcsc.v1`.
+        "cardbroker.pcsc.v1"
     }
 }
 
