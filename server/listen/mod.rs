@@ -8,47 +8,40 @@
 //!
 //! The Unix socket always exists; the TCP port only if the configuration sets one. Sockets that a service manager has
 //! opened take the place of both, and belong to it. The front door for PC/SC programs has a further Unix socket.
+//!
+//! The local transport of an operating system is one module, `unix` here, which everything else calls `os`:
+//!
+//! | item of `os` | what it must do |
+//! | --- | --- |
+//! | `LocalSocket` | `bind` takes the configured place or says which broker has it; `listen` starts to accept |
+//! | `Listener` | `accept` returns the next client's bytes and its [`Caller`](cardbroker_core::caller::Caller) |
+//! | `Stream` | the bytes of a client: asynchronous reads and writes |
+//! | `SocketGuard` | `lost` waits until new clients do not reach the broker; the drop gives the place back |
+//! | `check` | refuses a default place that clients would not trust |
+//! | `system_broker` | whether the system's broker serves, too |
+//! | `EndpointPlace`, `AutoPort`, `EndpointGuard` | the endpoint file of `--tcp auto`: taken, written, kept |
+//! | `Inherited` | the sockets from a service manager, without a value where there is none |
+//! | `Door*`, `Private*` | the sockets of the front door, without a value where there is none |
 
-#[cfg(unix)]
-mod auto_port;
 mod budgets;
 mod burst;
 mod checks;
 mod connection;
-#[cfg(unix)]
-mod default_socket;
-#[cfg(unix)]
-mod door;
 mod error;
-#[cfg(unix)]
-mod folder_watch;
 mod incoming;
-#[cfg(unix)]
-mod inherited;
-#[cfg(unix)]
-mod local;
-#[cfg(unix)]
-mod lock_file;
 mod occupancy;
-#[cfg(unix)]
-#[path = "unix.rs"]
-mod os;
 mod pace;
-#[cfg(unix)]
-mod path_watch;
 mod peer;
-#[cfg(unix)]
-mod peer_process;
-#[cfg(unix)]
-mod private_socket;
 mod slots;
-#[cfg(unix)]
-mod socket_watch;
 mod tcp;
 mod tls;
+#[cfg(unix)]
+mod unix;
+
+#[cfg(unix)]
+use self::unix as os;
 
 use std::{
-    future,
     future::poll_fn,
     io,
     net::SocketAddr,
@@ -61,26 +54,19 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
 pub(crate) use self::error::gone;
-use self::{
-    auto_port::PublishedFile,
-    incoming::Listener,
-    inherited::InheritedSocket,
-    local::{LocalSocket, SocketGuard},
-    path_watch::PathGuard,
-    tcp::BoundPort,
-};
 pub use self::{
     checks::{CheckRoom, ConnectionChecks},
     connection::Connection,
-    default_socket::system_broker,
-    door::{DoorBudgets, DoorListener, DoorListeners},
     error::BindError,
     incoming::Incoming,
-    inherited::Inherited,
     occupancy::ConnectionCount,
-    os::BoundSocket,
+    os::{DoorBudgets, DoorListener, DoorListeners, Inherited, PrivateListeners, PrivateSocket, system_broker},
     peer::{CallGuard, MessageBytes, Peer, Source},
-    private_socket::{PrivateListeners, PrivateSocket},
+};
+use self::{
+    incoming::Listener,
+    os::{AutoPort, EndpointGuard, EndpointPlace, LocalSocket, SocketGuard},
+    tcp::BoundPort,
 };
 use crate::{
     caller::own_token::OwnToken,
@@ -123,7 +109,7 @@ pub struct Bound {
 /// it removes both, the socket last. Inherited sockets stay.
 #[derive(Debug)]
 pub struct ListenGuard {
-    _endpoint_file: Option<PathGuard<PublishedFile>>,
+    _endpoint_file: Option<EndpointGuard>,
     sockets: Vec<SocketGuard>,
 }
 
@@ -156,15 +142,14 @@ impl Bound {
     /// decide which process is the broker. The first time with a port, makes the certificate for TLS.
     ///
     /// # Errors
-    /// [`BindError`], for the reasons of [`BoundSocket::bind`], if clients would not trust a default socket, or if the
+    /// [`BindError`], for the reasons of [`Bound::with_door`], if clients would not trust a default socket, or if the
     /// TCP port is not available, has no certificate, or could not be found by its endpoint file.
     pub fn bind(config: &ListenConfig) -> Result<Self, BindError> {
-        default_socket::check(&config.socket)?;
-        let endpoint = (config.tcp == Some(TcpPort::Auto)).then(auto_port::prepare).transpose()?;
-        let socket = BoundSocket::bind(config)?;
+        os::check(&config.socket)?;
+        let endpoint = (config.tcp == Some(TcpPort::Auto)).then(EndpointPlace::prepare).transpose()?;
+        let socket = LocalSocket::bind(config)?;
         let port = config.tcp.map(|port| BoundPort::bind(port, endpoint, config)).transpose()?;
-        let sockets = vec![LocalSocket::Own(Box::new(socket))];
-        Ok(Self { sockets, ports: port.into_iter().collect(), door: None })
+        Ok(Self { sockets: vec![socket], ports: port.into_iter().collect(), door: None })
     }
 
     /// Takes the sockets that the process was started with. The rest of `config` holds for them as for own ones; the
@@ -174,9 +159,8 @@ impl Bound {
     /// [`BindError`], if another broker has one of the paths, clients would not trust a default one, or a TCP socket
     /// has no certificate.
     pub fn inherit(inherited: Inherited, config: &ListenConfig) -> Result<Self, BindError> {
-        let take = |socket: InheritedSocket| socket.take().map(LocalSocket::Inherited);
-        let sockets = inherited.sockets.into_iter().map(take).collect::<Result<_, _>>()?;
-        let ports = inherited.ports.into_iter().map(|(listener, _)| BoundPort::inherit(listener, config));
+        let (sockets, ports) = inherited.into_sockets()?;
+        let ports = ports.into_iter().map(|listener| BoundPort::inherit(listener, config));
         Ok(Self { sockets, ports: ports.collect::<Result<_, _>>()?, door: None })
     }
 
@@ -184,16 +168,12 @@ impl Bound {
     /// else an own socket with mode and group of the socket of `config`.
     ///
     /// # Errors
-    /// [`BindError`], for the reasons of [`BoundSocket::bind`].
+    /// [`BindError`], if another broker runs, or the path or its folder is unsafe or unusable.
     pub fn with_door(mut self, config: &ListenConfig, path: Option<&Path>) -> Result<Self, BindError> {
         let Some(path) = path else { return Ok(self) };
-        let is_door = |socket: &LocalSocket| matches!(socket, LocalSocket::Inherited(_)) && socket.path() == path;
-        self.door = Some(match self.sockets.iter().position(is_door) {
+        self.door = Some(match self.sockets.iter().position(|socket| socket.is_inherited_at(path)) {
             Some(index) => self.sockets.remove(index),
-            None => {
-                let own = ListenConfig { socket: path.into(), ..config.clone() };
-                LocalSocket::Own(Box::new(BoundSocket::bind(&own)?))
-            }
+            None => LocalSocket::bind(&ListenConfig { socket: path.into(), ..config.clone() })?,
         });
         Ok(self)
     }
@@ -206,7 +186,7 @@ impl Bound {
 
     /// The token of `--tcp auto`.
     pub fn own_token(&self) -> Option<OwnToken> {
-        Some(self.ports.first()?.auto.as_ref()?.token.clone())
+        Some(self.ports.first()?.auto.as_ref()?.token().clone())
     }
 
     /// Starts to accept clients, until `shutdown`: then the listeners close at once. The door's listener is left to the
@@ -226,20 +206,14 @@ impl Bound {
         let door = self.door.map(LocalSocket::listen).transpose()?;
         let mut ports = self.ports;
         let auto = ports.first_mut().and_then(|port| port.auto.take());
-        let endpoint_file = auto.map(|auto| PathGuard::start(auto.file, future::pending()));
+        let endpoint_file = auto.map(AutoPort::keep);
         let ports = ports.into_iter().map(BoundPort::listen).collect::<io::Result<Vec<_>>>()?;
         let listeners = listeners.into_iter().map(Listener::Local).chain(ports.into_iter().map(Listener::Tcp));
         let incoming = Incoming::start(listeners, config, shutdown);
         let door = door.zip(door_path).map(|((listener, guard), path)| {
             sockets.push(guard);
-            let private = PrivateListeners::new(path, private_socket::runtime_folder(), incoming.numbers());
-            let main = DoorListener { listener, numbers: incoming.numbers() };
-            DoorListeners { main, private, budgets: DoorBudgets::new(incoming.budgets()) }
+            DoorListeners::new(listener, path, incoming.numbers(), incoming.budgets())
         });
         Ok((incoming, door, ListenGuard { _endpoint_file: endpoint_file, sockets }))
     }
 }
-
-#[cfg(test)]
-#[cfg(unix)]
-mod tests;

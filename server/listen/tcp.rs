@@ -11,7 +11,7 @@ use tokio_util::either::Either;
 
 use super::{
     BindError,
-    auto_port::{AutoPort, EndpointPlace},
+    os::{AutoPort, EndpointPlace},
     tls::{self, Tls},
 };
 use crate::{

@@ -291,7 +291,7 @@ fn planted_names_are_found() {
         ("client/rust/watch.rs", "use cardbroker_server::broker::Broker;"),
         ("client/cli/watch.rs", "use tonic::Status;"),
         ("client/rust/tests/fake.rs", "use cardbroker_server::broker::Broker;"),
-        ("server/listen/tests/serving.rs", "use cardbroker_client::Client;"),
+        ("server/listen/unix/tests/serving.rs", "use cardbroker_client::Client;"),
         ("server/core/turns/rounds/mod.rs", "fn f() -> Instant { std::time::Instant::now() }"),
         ("server/reader/actor/clock.rs", "fn f() { std::time::SystemTime::now() }"),
         ("server/core/lifecycle/mod.rs", "fn f() { select! { _ = tokio::time::sleep(x) => {} } }"),

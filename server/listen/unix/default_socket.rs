@@ -8,13 +8,13 @@ use cardbroker_local::{
 };
 use rustix::process::geteuid;
 
-use super::BindError;
+use crate::listen::BindError;
 
 /// Checks that there is a socket to listen on, and that clients would trust it if it is a default one.
 ///
 /// # Errors
 /// [`BindError::NoSocket`] or [`BindError::Unfit`].
-pub(super) fn check(socket: &Path) -> Result<(), BindError> {
+pub(in crate::listen) fn check(socket: &Path) -> Result<(), BindError> {
     let user = geteuid().as_raw();
     if socket.as_os_str().is_empty() {
         return Err(BindError::NoSocket { user });

@@ -10,19 +10,19 @@ use cardbroker_core::caller::Caller;
 use tokio::{net::UnixListener, sync::watch};
 
 use super::{
-    BindError,
+    bound::{SocketPlace, Stream},
     inherited::InheritedPlace,
-    os::{SocketPlace, Stream},
     path_watch::{Kept, PathGuard, PathState},
     peer_process,
 };
+use crate::listen::BindError;
 
 /// The socket in use; `None` when no client is accepted any more.
 type Current = watch::Sender<Option<Arc<UnixListener>>>;
 
 /// The socket, while clients are accepted. Dropping it closes the socket and ends the watch of its path.
 #[derive(Debug)]
-pub(super) struct Listener(Current);
+pub(in crate::listen) struct Listener(Current);
 
 /// The socket at its path, and the place to put a new one for clients to be accepted from.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ fn listen_on(socket: UnixListener) -> (Listener, impl Future<Output = ()> + Send
 
 impl Listener {
     /// Accepts the next client. Its connection gets the `next` number.
-    pub(super) async fn accept(&self, next: impl FnOnce() -> u64) -> io::Result<(Stream, Caller)> {
+    pub(in crate::listen) async fn accept(&self, next: impl FnOnce() -> u64) -> io::Result<(Stream, Caller)> {
         let mut current = self.0.subscribe();
         let stream = loop {
             let socket = current.borrow_and_update().clone().ok_or(io::ErrorKind::NotConnected)?;

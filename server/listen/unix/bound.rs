@@ -21,14 +21,13 @@ use rustix::{
 };
 use socket2::{Domain, SockAddr, Socket, Type};
 
-pub(super) use super::socket_watch::Listener;
 use super::{
-    BindError, default_socket,
+    default_socket,
     lock_file::{LockFile, identity, names_file},
     path_watch::PathGuard,
-    socket_watch::{self, KeptSocket},
+    socket_watch::{self, KeptSocket, Listener},
 };
-use crate::config::ListenConfig;
+use crate::{config::ListenConfig, listen::BindError};
 
 /// Maximum clients that wait for the accept; the kernel has a limit of its own.
 const BACKLOG: i32 = 1_024;
@@ -36,11 +35,12 @@ const BACKLOG: i32 = 1_024;
 /// Maximum files that are moved away from the socket's path and kept.
 const MAX_REPLACED: u32 = 9;
 
-pub(super) type Stream = tokio::net::UnixStream;
+/// The bytes of a client.
+pub(in crate::listen) type Stream = tokio::net::UnixStream;
 
 /// A socket that clients can connect to. No connection is accepted yet.
 #[derive(Debug)]
-pub struct BoundSocket {
+pub(super) struct BoundSocket {
     listener: UnixListener,
     place: SocketPlace,
 }
@@ -56,7 +56,7 @@ impl BoundSocket {
     /// # Errors
     /// [`BindError`], if another broker runs, or the path or its folder is unsafe or unusable. Folder and lock file may
     /// have been created; nothing else was changed.
-    pub fn bind(config: &ListenConfig) -> Result<Self, BindError> {
+    pub(super) fn bind(config: &ListenConfig) -> Result<Self, BindError> {
         let socket = &config.socket;
         let unfit = |problem: &str| BindError::Unfit { socket: socket.clone(), problem: problem.into() };
         SocketAddr::from_pathname(socket).map_err(|_| unfit("the path is too long for a socket: use a shorter one"))?;
@@ -108,7 +108,7 @@ impl SocketPlace {
     /// aside unless it is a dead socket: the lock decides whose path it is.
     ///
     /// # Errors
-    /// [`BindError::AlreadyRunning`] if another process has the lock; else the same as of [`super::Bound::bind`]. The
+    /// [`BindError::AlreadyRunning`] if another process has the lock; else the same as of [`crate::listen::Bound::bind`]. The
     /// place stays as it is.
     pub(super) fn take_again(&mut self) -> Result<UnixListener, BindError> {
         let socket = self.socket();

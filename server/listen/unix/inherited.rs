@@ -12,11 +12,14 @@ use listenfd::ListenFd;
 use rustix::net::sockopt::socket_acceptconn;
 
 use super::{
-    BindError, default_socket,
+    LocalSocket, default_socket,
     lock_file::{LockFile, identity},
     path_watch::{Kept, PathState},
 };
-use crate::config::{InheritedAddresses, TcpPort};
+use crate::{
+    config::{InheritedAddresses, TcpPort},
+    listen::BindError,
+};
 
 /// Maximum sockets of one broker: more are a mistake.
 const MAX_SOCKETS: usize = 16;
@@ -25,8 +28,8 @@ const MAX_SOCKETS: usize = 16;
 #[derive(Debug)]
 pub struct Inherited {
     /// The Unix sockets, at least one.
-    pub(super) sockets: Vec<InheritedSocket>,
-    pub(super) ports: Vec<(TcpListener, TcpPort)>,
+    sockets: Vec<InheritedSocket>,
+    ports: Vec<(TcpListener, TcpPort)>,
 }
 
 /// A Unix socket that the process was started with.
@@ -89,6 +92,16 @@ impl Inherited {
     pub fn addresses(&self) -> InheritedAddresses {
         let sockets = self.sockets.iter().map(|socket| socket.place.path.clone()).collect();
         InheritedAddresses { sockets, tcp: self.ports.iter().map(|(_, address)| *address).collect() }
+    }
+
+    /// Takes the place of the sockets, and returns them with the TCP sockets.
+    ///
+    /// # Errors
+    /// [`BindError`], if another broker has one of the paths, or clients would not trust a default one.
+    pub(in crate::listen) fn into_sockets(self) -> Result<(Vec<LocalSocket>, Vec<TcpListener>), BindError> {
+        let take = |socket: InheritedSocket| socket.take().map(LocalSocket::inherit);
+        let sockets = self.sockets.into_iter().map(take).collect::<Result<_, _>>()?;
+        Ok((sockets, self.ports.into_iter().map(|(listener, _)| listener).collect()))
     }
 }
 

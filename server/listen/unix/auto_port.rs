@@ -6,6 +6,7 @@
 use std::{
     fmt,
     fs::{self, DirBuilder, File},
+    future,
     io::{self, Write},
     net::SocketAddr,
     os::unix::fs::{DirBuilderExt, MetadataExt},
@@ -23,30 +24,34 @@ use rustix::process::{getegid, geteuid};
 use zeroize::Zeroizing;
 
 use super::{
-    BindError,
     lock_file::{LockFile, names},
-    path_watch::{Kept, PathState},
+    path_watch::{Kept, PathGuard, PathState},
 };
-use crate::caller::own_token::OwnToken;
+use crate::{caller::own_token::OwnToken, listen::BindError};
 
 /// The exclusive right to the endpoint file, before the file is written.
 #[derive(Debug)]
-pub(super) struct EndpointPlace {
+pub(in crate::listen) struct EndpointPlace {
     place: Place,
     lock: LockFile,
 }
 
 /// A port that clients can find. Dropping it removes the endpoint file.
 #[derive(Debug)]
-pub(super) struct AutoPort {
+pub(in crate::listen) struct AutoPort {
     /// The token in the file.
-    pub(super) token: OwnToken,
-    /// Removes the file when it is dropped.
-    pub(super) file: PublishedFile,
+    token: OwnToken,
+    file: PublishedFile,
+}
+
+/// Keeps the endpoint file at its path. Dropping it removes the file.
+#[derive(Debug)]
+pub(in crate::listen) struct EndpointGuard {
+    _file: PathGuard<PublishedFile>,
 }
 
 /// The endpoint file and the lock beside it. Dropping removes the file, then releases the lock. `Debug` shows no token.
-pub(super) struct PublishedFile {
+struct PublishedFile {
     place: EndpointPlace,
     /// The content, with the token.
     text: Zeroizing<String>,
@@ -54,19 +59,20 @@ pub(super) struct PublishedFile {
     file: File,
 }
 
-/// Takes the place of the endpoint file before anything else is taken or made. Makes its folder if that is missing.
-///
-/// # Errors
-/// [`BindError::NoEndpointFolder`]; [`BindError::OtherAutoPort`] if another broker of this user runs;
-/// [`BindError::EndpointFile`] if the file cannot be there, or clients would not trust the place.
-pub(super) fn prepare() -> Result<EndpointPlace, BindError> {
-    match default_socket() {
-        None => Err(BindError::NoEndpointFolder { user: geteuid().as_raw() }),
-        Some(_) => EndpointPlace::take(endpoint_place()),
-    }
-}
-
 impl EndpointPlace {
+    /// Takes the place of this user's endpoint file, before anything else is taken or made. Makes its folder if that is
+    /// missing.
+    ///
+    /// # Errors
+    /// [`BindError::NoEndpointFolder`]; [`BindError::OtherAutoPort`] if another broker of this user runs;
+    /// [`BindError::EndpointFile`] if the file cannot be there, or clients would not trust the place.
+    pub(in crate::listen) fn prepare() -> Result<Self, BindError> {
+        match default_socket() {
+            None => Err(BindError::NoEndpointFolder { user: geteuid().as_raw() }),
+            Some(_) => Self::take(endpoint_place()),
+        }
+    }
+
     fn take(place: Place) -> Result<Self, BindError> {
         make_ready(&place)?;
         let lock = lock(&place)?;
@@ -77,11 +83,23 @@ impl EndpointPlace {
     ///
     /// # Errors
     /// [`BindError::EndpointFile`] if the operating system refuses.
-    pub(super) fn publish(self, address: SocketAddr, certificate_pem: &str) -> Result<AutoPort, BindError> {
+    pub(in crate::listen) fn publish(self, address: SocketAddr, certificate_pem: &str) -> Result<AutoPort, BindError> {
         let (token, text) = OwnToken::make(geteuid().as_raw(), getegid().as_raw())
             .map_err(|error| problem(&self.place, error.to_string()))?;
         let text = endpoint_file::to_text(address, &text, certificate_pem, this_process());
         Ok(AutoPort { token, file: PublishedFile::write(self, text)? })
+    }
+}
+
+impl AutoPort {
+    /// The token in the endpoint file.
+    pub(in crate::listen) fn token(&self) -> &OwnToken {
+        &self.token
+    }
+
+    /// Keeps the endpoint file at its path from now on. Must be called inside a runtime.
+    pub(in crate::listen) fn keep(self) -> EndpointGuard {
+        EndpointGuard { _file: PathGuard::start(self.file, future::pending()) }
     }
 }
 
@@ -105,7 +123,7 @@ impl PublishedFile {
     /// Writes the file again, after it or its lock was removed or replaced.
     ///
     /// # Errors
-    /// [`BindError::OtherAutoPort`] if another broker has the lock; else the errors of [`prepare`].
+    /// [`BindError::OtherAutoPort`] if another broker has the lock; else the errors of [`EndpointPlace::prepare`].
     fn write_again(&mut self) -> Result<(), BindError> {
         let EndpointPlace { place, lock: kept } = &mut self.place;
         make_ready(place)?;

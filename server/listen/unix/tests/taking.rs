@@ -12,7 +12,7 @@ use std::{
 use super::place;
 use crate::{
     config::{ListenConfig, SocketGroup},
-    listen::{BindError, BoundSocket},
+    listen::{BindError, unix::bound::BoundSocket},
 };
 
 fn mode(path: &Path) -> u32 {

@@ -10,7 +10,8 @@ use std::{
 use tokio::time::sleep;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-use super::{BindError, folder_watch::FolderWatch};
+use super::folder_watch::FolderWatch;
+use crate::listen::BindError;
 
 /// The pause after the first attempt to make a file again, doubled up to the longest while its path does not stay.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(50);

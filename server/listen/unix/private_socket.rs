@@ -10,7 +10,8 @@ use std::{
 
 use tokio::net::UnixListener;
 
-use super::{door::DoorListener, incoming::ConnectionNumbers, socket_watch};
+use super::{door::DoorListener, socket_watch};
+use crate::listen::incoming::ConnectionNumbers;
 
 /// The name of the socket in its folder.
 const SOCKET: &str = "pcscd.comm";

@@ -1,6 +1,6 @@
 //! The socket of the front door for PC/SC programs, with the lock, the folder and the watch of the broker's own socket.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use cardbroker_core::{
     budget::Tokens,
@@ -9,10 +9,12 @@ use cardbroker_core::{
 use tokio::net::UnixStream;
 
 use super::{
+    private_socket::{PrivateListeners, runtime_folder},
+    socket_watch::Listener,
+};
+use crate::listen::{
     budgets::{Account, Budgets},
     incoming::{ConnectionNumbers, persist},
-    os::Listener,
-    private_socket::PrivateListeners,
 };
 
 /// The socket of the door, while programs are accepted. Dropping it closes the socket.
@@ -38,11 +40,20 @@ pub struct DoorListeners {
 #[derive(Debug, Clone, Default)]
 pub struct DoorBudgets(Budgets);
 
-impl DoorBudgets {
-    pub(super) fn new(budgets: Budgets) -> Self {
-        Self(budgets)
+impl DoorListeners {
+    /// The parts of the door whose socket, at `path`, is `listener`. Numbers and budgets are those of the other sockets.
+    pub(in crate::listen) fn new(
+        listener: Listener,
+        path: PathBuf,
+        numbers: ConnectionNumbers,
+        budgets: Budgets,
+    ) -> Self {
+        let private = PrivateListeners::new(path, runtime_folder(), numbers.clone());
+        Self { main: DoorListener { listener, numbers }, private, budgets: DoorBudgets(budgets) }
     }
+}
 
+impl DoorBudgets {
     /// Charges a refused request to its user.
     pub fn charge(&self, user: &Principal) {
         self.0.charge(&Account::User(user.clone()));

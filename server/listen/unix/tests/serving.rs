@@ -16,10 +16,13 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, transport::Endpoint};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
-use super::{super::tcp::BoundPort, place};
+use super::place;
 use crate::{
     config::{ListenConfig, TcpPort},
-    listen::{BindError, Bound, BoundSocket, Connection, Incoming, ListenGuard, Peer, Source, http2_server},
+    listen::{
+        BindError, Bound, Connection, Incoming, ListenGuard, Peer, Source, http2_server, tcp::BoundPort,
+        unix::bound::BoundSocket,
+    },
 };
 
 /// A client's first bytes without a request: HTTP/2's preface and an empty SETTINGS frame.
