@@ -121,7 +121,7 @@ impl Default for JournalHandle {
 #[cfg(test)]
 impl Default for Journals {
     fn default() -> Self {
-        let policy = cardbroker_core::policy::Policy::new(Vec::new(), 0);
+        let policy = cardbroker_core::policy::Policy::new(Vec::new(), cardbroker_core::user::example(0));
         let hub = TraceHub::new(tokio::sync::watch::channel(Arc::new(policy)).1, false);
         Self { hub, recorder: None, shown: Arc::default() }
     }

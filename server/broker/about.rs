@@ -142,6 +142,8 @@ impl Facts {
 
 #[cfg(test)]
 mod tests {
+    use cardbroker_core::user::{Account, SystemUser};
+
     use super::*;
     use crate::caller::group::{GroupKey, Groups, Memberships};
 
@@ -149,11 +151,11 @@ mod tests {
     fn a_caller_sees_its_own_identity() {
         let facts = Facts::new("e".into(), &LimitsConfig::default());
         let groups = Groups::default();
-        let process = Caller::local(7, 1000, 100, Some(42), Some(9));
+        let process = Caller::local(7, Account::unix(1000, 100), Some(42), Some(9));
         let group = Memberships::default().join(&groups, GroupKey::Caller(process.key)).unwrap();
         let about = facts.about(&process, &group);
         let seen = SeenCaller {
-            principal: Principal::User(1000),
+            principal: Principal::User(SystemUser::unix(1000)),
             pid: Some(42),
             kind: CallerKind::Process,
             connection: 7,

@@ -87,7 +87,11 @@ impl ReaderWatch {
 
 #[cfg(test)]
 mod tests {
-    use cardbroker_core::{caller::Caller, status::State};
+    use cardbroker_core::{
+        caller::Caller,
+        status::State,
+        user::{Account, SystemUser},
+    };
 
     use super::*;
     use crate::{backend::simulated::Simulated, broker::Broker, config::Config, policy::audit::AuditTrail};
@@ -133,10 +137,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_watch_continues_only_for_its_caller_and_rules() {
-        let policy = Policy::new(rules("simulated-reader-00"), 1000);
+        let policy = Policy::new(rules("simulated-reader-00"), SystemUser::unix(1000));
         let (backend, trail) = (Arc::new(Simulated::new(2)), AuditTrail::default());
         let (broker, tasks) = Broker::start(backend, Config::default(), policy, trail, "e".into()).await.unwrap();
-        let [owner, guest] = [1000, 1001].map(|uid| Caller::local(1, uid, 0, None, None));
+        let [owner, guest] = [1000, 1001].map(|uid| Caller::local(1, Account::unix(uid, 0), None, None));
 
         assert_eq!(broker.readers(&owner).iter().count(), 2, "the start waits for the first poll of the readers");
         let mut watch = broker.watch(&owner, "");
@@ -150,7 +154,7 @@ mod tests {
         assert_eq!(shown(broker.watch(&guest, &token).news()), format!("all: +{FIRST}"), "another caller's token");
         assert_eq!(shown(broker.watch(&owner, &guest_token).news()), format!("all: +{FIRST} +{SECOND}"));
 
-        broker.set_policy(Policy::new(rules("simulated-reader-01"), 1000));
+        broker.set_policy(Policy::new(rules("simulated-reader-01"), SystemUser::unix(1000)));
         guests.changed().await.unwrap();
         assert_eq!(shown(guests.news()), format!("change: +{SECOND} -{FIRST}"));
         assert_eq!(shown(guests.news()), "nothing");

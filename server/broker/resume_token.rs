@@ -42,24 +42,24 @@ impl ResumeTokens {
     }
 
     fn pad(&self, nonce: u64, who: &Identity, policy: &Policy) -> u64 {
-        let (user, token) = match who {
-            Identity::User { uid, gid } => (Some((uid, gid)), None),
-            Identity::Token(token) => (None, Some((&token.name, token.fingerprint))),
-            Identity::Unknown => (None, None),
-        };
-        self.key.hash_one((nonce, policy.revision(), user, token))
+        self.key.hash_one((nonce, policy.revision(), who))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use cardbroker_core::{
+        sid::Sid,
+        user::{Account, example, example_account},
+    };
+
     use super::*;
 
     #[test]
     fn a_token_is_valid_for_its_caller_run_and_rules() {
         let tokens = ResumeTokens::new("e".into());
-        let policy = Policy::new(Vec::new(), 1000);
-        let who = Identity::User { uid: 1000, gid: 100 };
+        let policy = Policy::new(Vec::new(), example(0));
+        let who = Identity::User(Account::unix(1000, 100));
         let token = tokens.seal(7, &who, &policy);
         assert_eq!(tokens.open(&token, &who, &policy), Some(7));
         assert_ne!(tokens.seal(7, &who, &policy), token, "two tokens are never the same");
@@ -68,12 +68,20 @@ mod tests {
         // A number beyond any generation that a run reaches.
         let is_far = |generation: Option<u64>| generation.is_none_or(|generation| generation > 1 << 40);
         for other in [
-            Identity::User { uid: 1001, gid: 100 },
-            Identity::User { uid: 1000, gid: 101 },
+            Identity::User(Account::unix(1001, 100)),
+            Identity::User(Account::unix(1000, 101)),
+            Identity::User(example_account(7)),
             Identity::Token("laptop".into()),
+            Identity::Unknown,
         ] {
             assert!(is_far(tokens.open(&token, &other, &policy)), "{other:?}");
         }
+        let (elevated, plain) =
+            (Identity::User(Account::windows(Sid::NOBODY, [Sid::ADMINISTRATORS])), Identity::User(example_account(7)));
+        let of_windows = tokens.seal(7, &elevated, &policy);
+        assert_eq!(tokens.open(&of_windows, &elevated, &policy), Some(7));
+        let other_groups = Identity::User(Account::windows(Sid::NOBODY, []));
+        assert!([plain, other_groups].iter().all(|other| is_far(tokens.open(&of_windows, other, &policy))));
         assert!(is_far(tokens.open(&token, &who, &policy.clone().with_revision(1))));
         assert!(is_far(ResumeTokens::new("e".into()).open(&token, &who, &policy)));
         assert_eq!(ResumeTokens::new("f".into()).open(&token, &who, &policy), None);

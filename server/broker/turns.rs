@@ -125,6 +125,7 @@ mod tests {
         caller::Caller,
         policy::Policy,
         turns::turn::{CardRequirement, DEFAULT_WAIT, Disposition, TurnRequest},
+        user::{example, example_account},
     };
 
     const READER: &str = "readers/simulated-reader-00";
@@ -154,10 +155,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_caller_sees_its_own_requests_and_readers_only() {
-        let policy = Policy::new(Vec::new(), 1000);
+        let policy = Policy::new(Vec::new(), example(1001));
         let (backend, trail) = (Arc::new(Simulated::new(2)), AuditTrail::default());
         let (broker, tasks) = Broker::start(backend, Config::default(), policy, trail, "e".into()).await.unwrap();
-        let [holder, waiter, stranger] = [1, 2, 3].map(|number| Caller::local(number, 1000, 0, None, None));
+        let [holder, waiter, stranger] =
+            [1, 2, 3].map(|number| Caller::local(number, example_account(1001), None, None));
         let mut opening = open(&broker, &holder);
         let session = loop {
             if let OpeningEvent::Begun(session) = opening.next().await.unwrap() {
@@ -184,7 +186,7 @@ mod tests {
         }
         assert_eq!(broker.turns(&stranger, None).query().await, Ok(Vec::new()));
 
-        let other_user = Caller::local(4, 1001, 0, None, None);
+        let other_user = Caller::local(4, example_account(1003), None, None);
         let hidden = broker.turns(&other_user, Some(READER)).query().await.unwrap_err();
         assert_eq!(hidden.reason, Reason::ReaderNotFound);
         assert_eq!(broker.reader(origin_of(&other_user), READER).err().unwrap().reason, Reason::ReaderNotFound);

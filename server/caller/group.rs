@@ -53,7 +53,7 @@ impl GroupKey {
             // Another client without a known user may be another user's.
             (_, Identity::Unknown) => Some(Self::Caller(caller.key)),
             (Some(key), _) => Some(Self::Shared { principal: caller.principal(), key: SharedKey(key.to_owned()) }),
-            (None, Identity::User { .. }) => Some(Self::Caller(caller.key)),
+            (None, Identity::User(_)) => Some(Self::Caller(caller.key)),
             (None, Identity::Token(_)) => None,
         }
     }
@@ -195,10 +195,12 @@ impl GroupMark {
 
 #[cfg(test)]
 mod tests {
+    use cardbroker_core::user::example_account;
+
     use super::*;
 
-    fn caller(pid: u32, uid: u32) -> Caller {
-        Caller::local(u64::from(pid), uid, 0, Some(pid), Some(1))
+    fn caller(pid: u32, user: u32) -> Caller {
+        Caller::local(u64::from(pid), example_account(user), Some(pid), Some(1))
     }
 
     #[test]
@@ -236,9 +238,10 @@ mod tests {
 
     #[test]
     fn a_key_joins_only_the_processes_of_one_user() {
-        let key = |pid, uid, key| GroupKey::new(&caller(pid, uid), key);
+        let key = |pid, user, key| GroupKey::new(&caller(pid, user), key);
         assert_eq!(key(1, 7, Some("k")), key(2, 7, Some("k")));
         assert_ne!(key(1, 7, Some("k")), key(2, 8, Some("k")));
+        assert_ne!(key(1, 7, Some("k")), key(2, 9, Some("k")), "of the same kind");
         assert_ne!(key(1, 7, Some("k")), key(2, 7, Some("l")));
         assert_ne!(key(1, 7, None), key(2, 7, None));
         assert_eq!(format!("{:?}", SharedKey("secret".into())), "[redacted]");

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use cardbroker_core::caller::Caller;
+use cardbroker_core::{caller::Caller, user::Account};
 use subtle::ConstantTimeEq;
 use tokio::sync::watch;
 use zeroize::Zeroizing;
@@ -16,20 +16,18 @@ use super::{
 #[derive(Debug, Clone)]
 pub struct OwnToken {
     hash: TokenHash,
-    /// The user for whom it stands.
-    uid: u32,
-    /// The primary group of that user.
-    gid: u32,
+    /// The user for whom it stands, with its groups.
+    account: Account,
 }
 
 impl OwnToken {
-    /// Makes a random token for that user and group. Returns it with its text, for the endpoint file.
+    /// Makes a random token for the user of that account. Returns it with its text, for the endpoint file.
     ///
     /// # Errors
     /// The system has no random numbers.
-    pub fn make(uid: u32, gid: u32) -> io::Result<(Self, Zeroizing<String>)> {
+    pub fn make(account: Account) -> io::Result<(Self, Zeroizing<String>)> {
         let token = fresh_token()?;
-        Ok((Self { hash: token_hash(token.as_bytes()), uid, gid }, token))
+        Ok((Self { hash: token_hash(token.as_bytes()), account }, token))
     }
 }
 
@@ -54,14 +52,18 @@ impl Credentials {
         let hash = token_hash(offered);
         let is_own = |own: &&OwnToken| bool::from(own.hash.as_bytes().ct_eq(hash.as_bytes()));
         // The process behind the connection is not known, so the connection is the caller.
-        let own = self.own.as_ref().filter(is_own).map(|own| Caller::local(connection, own.uid, own.gid, None, None));
+        let own =
+            self.own.as_ref().filter(is_own).map(|own| Caller::local(connection, own.account.clone(), None, None));
         own.or(listed)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use cardbroker_core::caller::{CallerKey, Principal};
+    use cardbroker_core::{
+        caller::{CallerKey, Principal},
+        user::{example, example_account},
+    };
 
     use super::*;
     use crate::caller::token_file::TokenEntry;
@@ -70,18 +72,18 @@ mod tests {
     fn the_own_token_is_its_user_whatever_the_list_says() {
         let entry = |token: &[u8]| TokenEntry { name: "a".into(), hash: token_hash(token) };
         let (list, listed) = watch::channel([entry(b"one")].into_iter().collect::<Tokens>());
-        let (own, text) = OwnToken::make(7, 8).unwrap();
+        let (own, text) = OwnToken::make(example_account(7)).unwrap();
         assert!(!format!("{own:?}").contains(&*text) && text.len() == 64);
         let credentials = Credentials::new(listed.clone(), Some(own));
         let principal = |token: &[u8]| credentials.caller(token, 3).map(|caller| caller.principal());
         for list_now in [Tokens::default(), [entry(b"one")].into_iter().collect()] {
             let is_listed = list_now.find(b"one").is_some();
             list.send_replace(list_now);
-            assert_eq!(principal(text.as_bytes()), Some(Principal::User(7)));
+            assert_eq!(principal(text.as_bytes()), Some(Principal::User(example(7))));
             assert_eq!(principal(b"one").is_some(), is_listed);
             assert_eq!(principal(b""), None);
         }
-        let (_, other) = OwnToken::make(7, 8).unwrap();
+        let (_, other) = OwnToken::make(example_account(7)).unwrap();
         assert_eq!(principal(other.as_bytes()), None, "of another run");
         let caller = credentials.caller(text.as_bytes(), 3).unwrap();
         assert_eq!(caller.key, CallerKey::Connection(3));

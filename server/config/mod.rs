@@ -42,8 +42,6 @@ pub(crate) use self::{
     inherited::{refusal, setting_for},
     value::{MAX_SIMULATED, parse_grace},
 };
-#[cfg(unix)]
-use crate::policy::accounts::own_user;
 
 /// All settings of the daemon. Printed as the TOML that would give the same settings.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -266,7 +264,7 @@ fn is_null_device(_: &Metadata) -> bool {
 #[cfg(unix)]
 fn access_problem(found: &Metadata) -> Option<&'static str> {
     use std::os::unix::fs::MetadataExt;
-    if found.is_file() && ![0, own_user()].contains(&found.uid()) {
+    if found.is_file() && ![0, rustix::process::geteuid().as_raw()].contains(&found.uid()) {
         return Some("belongs to another user, who could change its rules: change its owner with chown");
     }
     mode_problem(found)

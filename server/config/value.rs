@@ -31,8 +31,8 @@ impl TryFrom<String> for SocketGroup {
     type Error = String;
 
     fn try_from(name: String) -> Result<Self, String> {
-        match accounts::look_up::group(&name) {
-            Ok(Some((gid, _))) => Ok(Self { name, gid }),
+        match accounts::group(&name).map(|found| found.and_then(|(group, _)| group.gid())) {
+            Ok(Some(gid)) => Ok(Self { name, gid }),
             Ok(None) => Err(format!("there is no group `{name}`: create it (groupadd {name}) or name another")),
             Err(error) => Err(format!("cannot look up group `{name}`: {error}")),
         }

@@ -3,6 +3,8 @@
 
 use std::{collections::HashMap, ffi::OsStr, fmt, path::Path, sync::Arc};
 
+use crate::user::{Account, SystemUser};
+
 /// The key that distinguishes callers. Turns and quotas are counted per key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum CallerKey {
@@ -10,10 +12,10 @@ pub enum CallerKey {
     /// process with the same number.
     Process {
         /// Its user, as of the connection.
-        uid: u32,
+        user: SystemUser,
         /// The number of the process, in the broker's pid namespace.
         pid: u32,
-        /// When the process started, in clock ticks since boot.
+        /// When the process started, in the system's own unit (on Linux clock ticks since boot).
         start_time: u64,
     },
     /// One connection, by its number, if the process behind it is not certain, or passes on the connections of others.
@@ -23,8 +25,8 @@ pub enum CallerKey {
 /// The user or token that is responsible for a caller: the scope of a `request_id` and of a shared group's key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Principal {
-    /// A user of this machine, by number.
-    User(u32),
+    /// A user of this machine.
+    User(SystemUser),
     /// Any holder of the token with this name.
     Token(Arc<str>),
     /// A client whose user the operating system does not tell.
@@ -34,7 +36,7 @@ pub enum Principal {
 impl fmt::Display for Principal {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::User(uid) => write!(formatter, "user {uid}"),
+            Self::User(user) => write!(formatter, "user {user}"),
             Self::Token(name) => write!(formatter, "token {name}"),
             Self::Unknown => formatter.write_str("unknown user"),
         }
@@ -44,8 +46,8 @@ impl fmt::Display for Principal {
 /// A principal by number. Turns go round the users, and tables of turns are keyed by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum UserId {
-    /// The user of that number in the system.
-    User(u32),
+    /// That user of the system.
+    User(SystemUser),
     /// The holders of the token whose name was the first, second, … that [`UserIds`] has seen, counted from 0.
     Token(usize),
     /// All users that the system does not tell.
@@ -60,7 +62,7 @@ impl UserIds {
     /// The number of `principal` if it has one.
     pub fn known(&self, principal: &Principal) -> Option<UserId> {
         match principal {
-            Principal::User(uid) => Some(UserId::User(*uid)),
+            Principal::User(user) => Some(UserId::User(*user)),
             Principal::Token(name) => self.0.get(name).copied().map(UserId::Token),
             Principal::Unknown => Some(UserId::Unknown),
         }
@@ -69,7 +71,7 @@ impl UserIds {
     /// The number of `principal`, the same at each call.
     pub fn id(&mut self, principal: &Principal) -> UserId {
         match principal {
-            Principal::User(uid) => UserId::User(*uid),
+            Principal::User(user) => UserId::User(*user),
             Principal::Token(name) => {
                 let next = self.0.len();
                 UserId::Token(*self.0.entry(Arc::clone(name)).or_insert(next))
@@ -105,13 +107,8 @@ impl From<&str> for TokenId {
 /// The properties of a caller that policy rules match.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Identity {
-    /// A process of this machine, as the kernel reported it at the connection.
-    User {
-        /// The effective user of the process.
-        uid: u32,
-        /// The primary group of the process.
-        gid: u32,
-    },
+    /// A process of this machine, with its effective user and its groups.
+    User(Account),
     /// The holder of a token, on a TCP connection.
     Token(TokenId),
     /// A client on the local socket whose user the operating system does not tell: only rules for anyone concern it.
@@ -122,7 +119,7 @@ impl Identity {
     /// The user or token that is responsible for the caller.
     pub fn principal(&self) -> Principal {
         match self {
-            Self::User { uid, .. } => Principal::User(*uid),
+            Self::User(account) => Principal::User(account.user()),
             Self::Token(token) => Principal::Token(Arc::clone(&token.name)),
             Self::Unknown => Principal::Unknown,
         }
@@ -154,12 +151,12 @@ pub struct Caller {
 impl Caller {
     /// Returns the caller of a connection on the local socket. `start_time` belongs to `pid`; `None` unless both are
     /// certain.
-    pub fn local(connection: u64, uid: u32, gid: u32, pid: Option<u32>, start_time: Option<u64>) -> Self {
+    pub fn local(connection: u64, account: Account, pid: Option<u32>, start_time: Option<u64>) -> Self {
         let key = match (pid, start_time) {
-            (Some(pid), Some(start_time)) => CallerKey::Process { uid, pid, start_time },
+            (Some(pid), Some(start_time)) => CallerKey::Process { user: account.user(), pid, start_time },
             _ => CallerKey::Connection(connection),
         };
-        Self::new(key, connection, Identity::User { uid, gid }, pid)
+        Self::new(key, connection, Identity::User(account), pid)
     }
 
     /// Returns the caller of a connection on the local socket whose user is not known.
@@ -220,6 +217,7 @@ pub fn start_time(stat: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::user::{example, example_account};
 
     #[test]
     fn the_start_time_is_found_behind_any_program_name() {
@@ -235,8 +233,9 @@ mod tests {
     fn a_principal_keeps_its_number() {
         let mut ids = UserIds::default();
         let token = |name: &str| Principal::Token(name.into());
-        let seen = [token("a"), token("b"), token("a"), Principal::User(1)].map(|principal| ids.id(&principal));
-        assert_eq!(seen, [UserId::Token(0), UserId::Token(1), UserId::Token(0), UserId::User(1)]);
+        let seen =
+            [token("a"), token("b"), token("a"), Principal::User(example(1))].map(|principal| ids.id(&principal));
+        assert_eq!(seen, [UserId::Token(0), UserId::Token(1), UserId::Token(0), UserId::User(example(1))]);
     }
 
     #[test]
@@ -259,20 +258,25 @@ mod tests {
     #[test]
     fn a_caller_by_connection_is_named_by_it() {
         let name = |caller: Caller| caller.to_string();
-        assert_eq!(name(Caller::local(3, 7, 7, Some(42), Some(1))), "process 42 of user 7");
-        assert_eq!(name(Caller::local(3, 7, 7, Some(42), None)), "connection 3 of process 42 of user 7");
+        let local = |user, start_time| name(Caller::local(3, example_account(user), Some(42), start_time));
+        assert_eq!(local(8, Some(1)), "process 42 of user 8");
+        assert_eq!(local(8, None), "connection 3 of process 42 of user 8");
+        assert_eq!(local(7, Some(1)), "process 42 of user S-1-5-21-7-7-7-7");
         assert_eq!(name(Caller::unknown(3, None)), "connection 3 of unknown user");
         assert_eq!(name(Caller::remote(3, "a".into())), "connection 3 of token a");
     }
 
     #[test]
     fn connections_of_one_process_are_one_caller() {
-        let key = |connection, pid, start| Caller::local(connection, 0, 0, pid, start).key;
-        let another_users = Caller::local(2, 1, 0, Some(42), Some(7)).key;
-        assert_ne!(key(1, Some(42), Some(7)), another_users);
-        assert_eq!(key(1, Some(42), Some(7)), key(2, Some(42), Some(7)));
-        assert_ne!(key(1, Some(42), Some(7)), key(2, Some(42), Some(8)));
-        assert_ne!(key(1, Some(42), None), key(2, Some(42), None));
-        assert_ne!(key(1, None, None), key(2, None, None));
+        for user in [0, 1] {
+            let of = |connection, user, pid, start| Caller::local(connection, example_account(user), pid, start).key;
+            let key = |connection, pid, start| of(connection, user, pid, start);
+            assert_ne!(key(1, Some(42), Some(7)), of(2, user + 1, Some(42), Some(7)), "another user's");
+            assert_ne!(key(1, Some(42), Some(7)), of(2, user + 2, Some(42), Some(7)), "another user's of its kind");
+            assert_eq!(key(1, Some(42), Some(7)), key(2, Some(42), Some(7)));
+            assert_ne!(key(1, Some(42), Some(7)), key(2, Some(42), Some(8)));
+            assert_ne!(key(1, Some(42), None), key(2, Some(42), None));
+            assert_ne!(key(1, None, None), key(2, None, None));
+        }
     }
 }

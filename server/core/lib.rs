@@ -31,6 +31,7 @@
 //! | [`outcomes`] | whether a request is the first of its id, and how long its outcome is kept |
 //! | [`pcsclite`] | the requests and answers of PC/SC programs, and the rules of their handles |
 //! | [`policy`] | whether a rule allows an operation or a command of a caller |
+//! | [`sid`], [`user`] | nothing: the users and groups of Unix and of Windows |
 //! | [`simulated_card`] | the responses of the simulated card, for the simulated readers and for tests |
 //! | [`slot`] | the delivery of a command after each error of the card stack |
 //! | [`status`] | the refusal of a request in each state of a reader |
@@ -62,8 +63,10 @@ pub mod pcsclite;
 pub mod policy;
 #[cfg(any(test, feature = "properties"))]
 pub mod properties;
+pub mod sid;
 pub mod simulated_card;
 pub mod slot;
 mod slot_name;
 pub mod status;
 pub mod turns;
+pub mod user;

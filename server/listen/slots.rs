@@ -179,11 +179,14 @@ impl ConnectionSlots {
 
 #[cfg(test)]
 mod tests {
+    use cardbroker_core::{sid::Sid, user::SystemUser};
+
     use super::*;
 
-    const ALICE: User = Some(Principal::User(1001));
-    const BOB: User = Some(Principal::User(1002));
-    const CAROL: User = Some(Principal::User(1003));
+    /// One user of each system, and two of one.
+    const ALICE: User = Some(Principal::User(SystemUser::unix(1001)));
+    const BOB: User = Some(Principal::User(SystemUser::windows(Sid::LOCAL_SERVICE)));
+    const CAROL: User = Some(Principal::User(SystemUser::windows(Sid::NETWORK_SERVICE)));
     const TCP: User = None;
 
     /// Slots, and the status of each connection in the order of their arrival.

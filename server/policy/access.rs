@@ -209,10 +209,10 @@ pub(crate) fn unlimited(key: cardbroker_core::caller::CallerKey) -> Access {
     unlimited_for(key, 0)
 }
 
-/// As [`unlimited`], for a caller of the user `uid`.
+/// As [`unlimited`], for a caller of the user with this number among the examples.
 #[cfg(test)]
-pub(crate) fn unlimited_for(key: cardbroker_core::caller::CallerKey, uid: u32) -> Access {
-    let identity = cardbroker_core::caller::Identity::User { uid, gid: 0 };
+pub(crate) fn unlimited_for(key: cardbroker_core::caller::CallerKey, user: u32) -> Access {
+    let identity = cardbroker_core::caller::Identity::User(cardbroker_core::user::example_account(user));
     let caller = Caller { key, connection: 1, identity, pid: None, executable: None, program: None, via_sshd: false };
     let names = ReaderNames { id: "reader".into(), display_name: "Reader".into() };
     let origin = Arc::new(Origin { caller, group: None, traceparent: None });
@@ -222,5 +222,5 @@ pub(crate) fn unlimited_for(key: cardbroker_core::caller::CallerKey, uid: u32) -
 /// A policy that allows everything to the caller of [`unlimited`].
 #[cfg(test)]
 pub(crate) fn unlimited_policy() -> PolicyInForce {
-    watch::Sender::new(Arc::new(Policy::new(Vec::new(), 0))).subscribe()
+    watch::Sender::new(Arc::new(Policy::new(Vec::new(), cardbroker_core::user::example(0)))).subscribe()
 }

@@ -14,7 +14,7 @@ use super::accounts::identity;
 /// The arguments of `policy check`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Question {
-    /// The caller: self, user:NAME, uid:NUMBER or token:NAME.
+    /// The caller: self, token:NAME, user:NAME, uid:NUMBER, on Windows user:DOMAIN\NAME or sid:S-1-….
     #[arg(long = "as", value_name = "WHO", default_value = "self", value_parser = identity)]
     who: Identity,
     /// The reader's id or PC/SC name. Without it, only rules for all readers apply.
@@ -57,7 +57,7 @@ impl Question {
     pub fn token(&self) -> Option<&str> {
         match &self.who {
             Identity::Token(token) => Some(&token.name),
-            Identity::User { .. } | Identity::Unknown => None,
+            Identity::User(_) | Identity::Unknown => None,
         }
     }
 

@@ -10,6 +10,7 @@ use cardbroker_core::{
         rule::{Operation, Rule},
     },
     slot::ResetKind,
+    user::{Account, SystemUser},
 };
 
 use super::*;
@@ -19,13 +20,13 @@ fn names(id: &str) -> Arc<ReaderNames> {
     Arc::new(ReaderNames { id: id.into(), display_name: format!("Reader {id}") })
 }
 
-fn origin(uid: u32) -> Arc<Origin> {
-    Arc::new(Origin { caller: Caller::local(1, uid, 0, None, None), group: None, traceparent: None })
+fn origin(user: u32) -> Arc<Origin> {
+    Arc::new(Origin { caller: Caller::local(1, Account::unix(user, 0), None, None), group: None, traceparent: None })
 }
 
-fn denied(uid: u32) -> Event {
+fn denied(user: u32) -> Event {
     let kind = EventKind::Denied { operation: Operation::Transmit, rule: "desk".into() };
-    Event { at: Instant::now(), origin: Some(origin(uid)), lease: None, kind }
+    Event { at: Instant::now(), origin: Some(origin(user)), lease: None, kind }
 }
 
 fn removed() -> Event {
@@ -39,7 +40,7 @@ fn policy(rules: &str) -> Policy {
     }
     let rules: Rules = toml::from_str(rules).unwrap();
     let principal = |text| PrincipalPattern::parse(text, &SystemAccounts).unwrap();
-    Policy::new(rules.rule.into_iter().map(|rule| rule.with_principals(principal)).collect(), 7)
+    Policy::new(rules.rule.into_iter().map(|rule| rule.with_principals(principal)).collect(), SystemUser::unix(7))
 }
 
 fn rule(readers: &str, allow: &str) -> String {
@@ -53,7 +54,7 @@ struct World {
 
 /// A hub whose owner, the user 7, may do everything.
 fn world() -> World {
-    let policy = watch::Sender::new(Arc::new(Policy::new(Vec::new(), 7)));
+    let policy = watch::Sender::new(Arc::new(Policy::new(Vec::new(), SystemUser::unix(7))));
     World { hub: TraceHub::new(policy.subscribe(), false), policy }
 }
 

@@ -23,9 +23,9 @@ const ORDERED: &[Crate] = &[
 
 /// The decisions, from low to high.
 const CORE: Layers = &[
-    &["apdu", "atr", "caller", "error", "keyed_hash", "properties", "slot_name"],
-    &["slot"],
-    &["simulated_card", "status"],
+    &["apdu", "atr", "error", "keyed_hash", "properties", "sid", "slot_name"],
+    &["slot", "user"],
+    &["caller", "simulated_card", "status"],
     &["policy", "turns"],
     &["card", "journal", "lifecycle", "pcsclite"],
     &["outcomes"],

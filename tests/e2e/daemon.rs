@@ -134,6 +134,15 @@ fn a_configuration_mistake_is_one_line_and_nothing_starts() -> anyhow::Result<()
             "[[rule]]\nname = \"a\"\nprincipals = [\"anyone\", \"gid:7\"]\ndeny = [\"session\"]",
             "3:1: rule[0].principals: a process can leave its group and evade a rule that denies: deny its users",
         ),
+        (
+            "[[rule]]\nname = \"a\"\nprincipals = [\"sid:S-1-5-18\"]\nallow = [\"see\"]",
+            "3:15: rule[0].principals[0]: only users and groups of Windows have a SID: use user:NAME",
+        ),
+        (
+            "[[rule]]\nname = \"a\"\nprincipals = ['user:NOWHERE\\anna']\nallow = [\"see\"]",
+            "3:15: rule[0].principals[0]: there is no user `NOWHERE\\anna`: use another name, or its number (uid:1000); a \
+             domain before the name is for Windows",
+        ),
     ] {
         fs::write(&path, text)?;
         refused(expected)?;

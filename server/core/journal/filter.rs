@@ -34,7 +34,7 @@ impl TraceLevel {
 /// Describes callers: everything that is given must fit.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CallerFilter {
-    /// The principal, as people see it: `user 1000`.
+    /// The principal, as people see it: `user 1000`, `user S-1-5-18`.
     pub principal: Option<String>,
     /// The id of the process, as for people.
     pub pid: Option<u32>,
@@ -83,7 +83,11 @@ mod tests {
     use std::{sync::Arc, time::Instant};
 
     use super::*;
-    use crate::{caller::Caller, journal::EventKind};
+    use crate::{
+        caller::Caller,
+        journal::EventKind,
+        user::{Account, example_account},
+    };
 
     fn event(kind: EventKind, caller: Option<Caller>) -> Event {
         let origin = caller.map(|caller| Arc::new(Origin { caller, group: None, traceparent: None }));
@@ -92,7 +96,7 @@ mod tests {
 
     #[test]
     fn a_filter_selects_by_reader_caller_and_kind() {
-        let caller = || Some(Caller::local(3, 1000, 7, Some(42), Some(1)));
+        let caller = || Some(Caller::local(3, Account::unix(1000, 7), Some(42), Some(1)));
         let denied = || EventKind::Denied { operation: Operation::Transmit, rule: "desk".into() };
         let all = TraceFilter::default();
         assert!(all.shows("a", &event(EventKind::Removed, None)) && all.shows("a", &event(denied(), caller())));
@@ -115,6 +119,14 @@ mod tests {
             let filter = TraceFilter { callers: vec![filter], ..TraceFilter::default() };
             assert_eq!(filter.shows("a", &event(denied(), caller())), expected, "{filter:?}");
             assert!(!filter.shows("a", &event(EventKind::Removed, None)), "it has no caller");
+        }
+        let of_windows = || Some(Caller::local(3, example_account(7), Some(42), Some(1)));
+        for (principal, expected) in
+            [("user S-1-5-21-7-7-7-7", true), ("user 7", false), ("user S-1-5-21-7-7-7-9", false)]
+        {
+            let caller = CallerFilter { principal: Some(principal.into()), ..CallerFilter::default() };
+            let filter = TraceFilter { callers: vec![caller], ..TraceFilter::default() };
+            assert_eq!(filter.shows("a", &event(denied(), of_windows())), expected, "{principal}");
         }
     }
 }

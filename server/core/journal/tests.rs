@@ -3,14 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use super::*;
-use crate::{caller::Caller, error::Reason, policy::rule::Operation};
+use crate::{caller::Caller, error::Reason, policy::rule::Operation, user::example_account};
 
 fn event(kind: EventKind) -> Event {
     Event { at: Instant::now(), origin: None, lease: None, kind }
 }
 
 fn by(uid: u32, kind: EventKind) -> Event {
-    let caller = Caller::local(1, uid, 0, None, None);
+    let caller = Caller::local(1, example_account(uid), None, None);
     let origin = Origin { caller, group: None, traceparent: None };
     Event { origin: Some(Arc::new(origin)), ..event(kind) }
 }

@@ -1,6 +1,7 @@
 //! The policy: decides which operations a caller may perform at a reader. The first rule that matches decides. After
 //! the last rule comes the default: the broker's own user may do everything, every other caller nothing. If there are
-//! no rules, root may see the readers and do what is for operators.
+//! no rules, administrators (root; on Windows the system and elevated processes) may see the readers and do what is for
+//! operators.
 //!
 //! The selected application is known only from the card's own answers. A rule that depends on an unknown application
 //! does not match if it allows, and matches if it denies. The same holds for every rule with commands if the bytes of a
@@ -25,6 +26,7 @@ use self::{
 use crate::{
     apdu::Header,
     caller::{Identity, Principal, TokenId},
+    user::SystemUser,
 };
 
 /// The name of the default rule, which comes after the last one.
@@ -119,9 +121,9 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Creates the policy of `rules` for a broker that runs as the user `own_uid`.
-    pub fn new(rules: Vec<Rule>, own_uid: u32) -> Self {
-        let owner = Principal::User(own_uid);
+    /// Creates the policy of `rules` for a broker that runs as the user `own`.
+    pub fn new(rules: Vec<Rule>, own: SystemUser) -> Self {
+        let owner = Principal::User(own);
         let (default_rule, no_token) = (DEFAULT_RULE.into(), NO_TOKEN.into());
         Self { rules, owner, tokens: None, default_rule, no_token, revision: 0, since: None }
     }
@@ -203,9 +205,9 @@ impl Policy {
 
     /// Whether an operation is allowed that no rule decides about.
     fn allows_by_default(&self, who: &Identity, operation: Operation) -> bool {
-        let is_for_root = operation == Operation::See || operation.is_for_operators();
-        let is_root = || who.principal() == Principal::User(0);
-        who.principal() == self.owner || self.rules.is_empty() && is_for_root && is_root()
+        let is_administrators = operation == Operation::See || operation.is_for_operators();
+        let is_administrator = || matches!(who, Identity::User(account) if account.is_administrator());
+        who.principal() == self.owner || self.rules.is_empty() && is_administrators && is_administrator()
     }
 
     /// Whether the caller holds a removed token.

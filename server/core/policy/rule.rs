@@ -129,10 +129,10 @@ impl Rule {
             Some(("principals", "is empty: name at least one principal, such as \"user:alice\" or \"anyone\""))
         } else if self.allow.is_empty() == self.deny.is_empty() {
             Some(("name", "a rule has either `allow` or `deny`, with at least one operation"))
-        } else if !self.deny.is_empty() && self.principals.iter().any(PrincipalPattern::is_group) {
-            let remedy = "a process can leave its group and evade a rule that denies: deny its users (\"user:alice\"), \
-                          or write a rule that allows only the others";
-            Some(("principals", remedy))
+        } else if let Some(obstacle) = self.principals.iter().find_map(PrincipalPattern::obstacle_to_deny)
+            && !self.deny.is_empty()
+        {
+            Some(("principals", obstacle))
         } else if !self.commands.is_empty() && !concerns_commands {
             Some(("commands", "is only for rules with transmit, session or guard_override"))
         } else if !self.commands.is_empty() && self.names_operators_operation() {

@@ -124,7 +124,7 @@ impl Diagnostics {
         let Caller { connection, pid, program, via_sshd, .. } = &origin.caller;
         let principal = origin.caller.principal();
         let name = match principal {
-            Principal::User(uid) => self.names.name(uid).await,
+            Principal::User(user) => self.names.name(user).await,
             Principal::Token(_) | Principal::Unknown => None,
         };
         wire::Caller {

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use cardbroker_core::user::SystemUser;
 use tokio::{
     task::spawn_blocking,
     time::{Instant, timeout},
@@ -27,8 +28,8 @@ const MAX_NAMES: usize = 1_024;
 #[derive(Debug, Clone, Default)]
 pub(super) struct UserNames(Arc<Shared>);
 
-/// The names of users by number, each with the end of its lifetime.
-type Names = HashMap<u32, (Option<Arc<str>>, Instant)>;
+/// The names of users, each with the end of its lifetime.
+type Names = HashMap<SystemUser, (Option<Arc<str>>, Instant)>;
 
 #[derive(Debug, Default)]
 struct Shared {
@@ -39,34 +40,34 @@ struct Shared {
 
 impl UserNames {
     /// Returns the login name of a user, if it has one and the system tells it in time.
-    pub(super) async fn name(&self, uid: u32) -> Option<Arc<str>> {
-        if let Some(known) = self.known(uid) {
+    pub(super) async fn name(&self, user: SystemUser) -> Option<Arc<str>> {
+        if let Some(known) = self.known(user) {
             return known;
         }
         let _one_at_a_time = timeout(LOOK_UP_TIME, self.0.looking_up.lock()).await.ok()?;
         // Another call may have looked it up in the meantime.
-        if let Some(known) = self.known(uid) {
+        if let Some(known) = self.known(user) {
             return known;
         }
-        let looked_up = timeout(LOOK_UP_TIME, spawn_blocking(move || user_name(uid))).await;
+        let looked_up = timeout(LOOK_UP_TIME, spawn_blocking(move || user_name(user))).await;
         let name = looked_up.ok().and_then(Result::ok).flatten().map(Arc::from);
-        self.keep(uid, name.clone(), Instant::now());
+        self.keep(user, name.clone(), Instant::now());
         name
     }
 
     /// The result of an earlier look-up, if it is kept still.
-    fn known(&self, uid: u32) -> Option<Option<Arc<str>>> {
+    fn known(&self, user: SystemUser) -> Option<Option<Arc<str>>> {
         let names = self.lock();
-        let (name, until) = names.get(&uid)?;
+        let (name, until) = names.get(&user)?;
         (Instant::now() < *until).then(|| name.clone())
     }
 
-    fn keep(&self, uid: u32, name: Option<Arc<str>>, now: Instant) {
+    fn keep(&self, user: SystemUser, name: Option<Arc<str>>, now: Instant) {
         let mut names = self.lock();
         if names.len() >= MAX_NAMES {
             names.clear();
         }
-        names.insert(uid, (name, now + LIFETIME));
+        names.insert(user, (name, now + LIFETIME));
     }
 
     /// Every change is a single call, so a panic elsewhere leaves the map whole.
@@ -77,15 +78,19 @@ impl UserNames {
 
 #[cfg(test)]
 mod tests {
+    use cardbroker_core::user::example;
+
     use super::*;
 
     #[tokio::test]
     async fn a_name_is_looked_up_once_and_kept() {
         let names = UserNames::default();
-        assert_eq!(names.name(0).await.as_deref(), Some("root"));
-        assert_eq!(names.name(4_000_000).await, None);
-        assert_eq!(names.lock().len(), 2);
-        names.lock().insert(0, (Some("kept".into()), Instant::now() + LIFETIME));
-        assert_eq!(names.name(0).await.as_deref(), Some("kept"));
+        let root = SystemUser::unix(0);
+        assert_eq!(names.name(root).await.as_deref(), Some("root"));
+        assert_eq!(names.name(SystemUser::unix(4_000_000)).await, None);
+        assert_eq!(names.name(example(7)).await, None);
+        assert_eq!(names.lock().len(), 3);
+        names.lock().insert(root, (Some("kept".into()), Instant::now() + LIFETIME));
+        assert_eq!(names.name(root).await.as_deref(), Some("kept"));
     }
 }

@@ -113,10 +113,12 @@ impl Drop for Reservation {
 
 #[cfg(test)]
 mod tests {
+    use cardbroker_core::{sid::Sid, user::SystemUser};
+
     use super::*;
 
-    const ALICE: Principal = Principal::User(1001);
-    const BOB: Principal = Principal::User(1002);
+    const ALICE: Principal = Principal::User(SystemUser::unix(1001));
+    const BOB: Principal = Principal::User(SystemUser::windows(Sid::LOCAL_SERVICE));
 
     #[test]
     fn a_users_bytes_are_limited_and_given_back() {

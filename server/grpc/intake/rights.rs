@@ -114,13 +114,14 @@ mod tests {
     use cardbroker_core::{
         caller::{Caller, TokenId},
         error::Reason::{Denied, ReaderNotFound},
+        user::{SystemUser, example_account},
     };
     use tokio::sync::watch;
 
     use super::*;
     use crate::config::Config;
 
-    const OWNER: u32 = 0;
+    const OWNER: SystemUser = SystemUser::unix(0);
 
     fn policy(rules: &str) -> Policy {
         Policy::new(Config::parse("c.toml".as_ref(), rules).unwrap().rules, OWNER)
@@ -148,8 +149,8 @@ mod tests {
     fn the_kept_rights_are_bounded() {
         let (_sender, policy_in_force) = watch::channel(Arc::new(Policy::new(Vec::new(), OWNER)));
         let known = KnownRights::new(policy_in_force);
-        for uid in 0..3 * MAX_KEPT as u32 {
-            known.of(&Identity::User { uid, gid: 0 });
+        for user in 0..3 * MAX_KEPT as u32 {
+            known.of(&Identity::User(example_account(user)));
         }
         assert!(known.kept.lock().unwrap().rights.len() <= MAX_KEPT);
     }

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use cardbroker_core::{
     caller::Principal,
     error::{Delivery, Reason},
+    user::SystemUser,
 };
 use cardbroker_proto::DESCRIPTORS;
 use http_body::{Body as HttpBody, Frame};
@@ -31,7 +32,7 @@ use super::{
     budget::{Budgets, Entitlement},
 };
 
-const USER: Principal = Principal::User(1001);
+const USER: Principal = Principal::User(SystemUser::unix(1001));
 const SECOND: Duration = Duration::from_secs(1);
 
 /// The chunks of a client; dropping the sender ends the body.

@@ -20,14 +20,14 @@ use cardbroker_local::{
     socket::{Place, default_socket},
     trust::{Distrust, Obstacle, walk},
 };
-use rustix::process::{getegid, geteuid};
+use rustix::process::geteuid;
 use zeroize::Zeroizing;
 
 use super::{
     lock_file::{LockFile, names},
     path_watch::{Kept, PathGuard, PathState},
 };
-use crate::{caller::own_token::OwnToken, listen::BindError};
+use crate::{caller::own_token::OwnToken, listen::BindError, policy::accounts::own_account};
 
 /// The exclusive right to the endpoint file, before the file is written.
 #[derive(Debug)]
@@ -84,8 +84,7 @@ impl EndpointPlace {
     /// # Errors
     /// [`BindError::EndpointFile`] if the operating system refuses.
     pub(in crate::listen) fn publish(self, address: SocketAddr, certificate_pem: &str) -> Result<AutoPort, BindError> {
-        let (token, text) = OwnToken::make(geteuid().as_raw(), getegid().as_raw())
-            .map_err(|error| problem(&self.place, error.to_string()))?;
+        let (token, text) = OwnToken::make(own_account()).map_err(|error| problem(&self.place, error.to_string()))?;
         let text = endpoint_file::to_text(address, &text, certificate_pem, this_process());
         Ok(AutoPort { token, file: PublishedFile::write(self, text)? })
     }

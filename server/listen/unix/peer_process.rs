@@ -11,7 +11,10 @@ use std::{
     sync::{Arc, Once},
 };
 
-use cardbroker_core::caller::{Caller, passes_on};
+use cardbroker_core::{
+    caller::{Caller, passes_on},
+    user::Account,
+};
 use tokio::net::UnixStream;
 
 /// Returns the caller of a connection that was accepted just now: its process if that is certain and acts for itself,
@@ -32,7 +35,8 @@ pub(super) fn caller(connection: u64, stream: &UnixStream) -> Caller {
     let process = process.ok();
     let via_sshd = process.as_ref().is_some_and(|found| passes_on(found.executable.as_deref(), &found.name));
     let own = process.as_ref().filter(|_| !via_sshd);
-    let caller = Caller::local(connection, peer.uid(), gid, pid, own.map(|found| found.start_time));
+    let account = Account::unix(peer.uid(), gid);
+    let caller = Caller::local(connection, account, pid, own.map(|found| found.start_time));
     let (executable, program) = process.map(|found| (found.executable, found.name.into())).unzip();
     Caller { executable: executable.flatten(), program, via_sshd, ..caller }
 }

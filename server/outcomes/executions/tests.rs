@@ -14,6 +14,7 @@ use cardbroker_core::{
         limits::Limits,
         turn::{CardNow, CardRequirement, Disposition},
     },
+    user::example,
 };
 
 use super::*;
@@ -38,7 +39,7 @@ struct World {
 }
 
 fn key() -> RequestKey {
-    RequestKey { principal: Principal::User(0), id: vec![1].into() }
+    RequestKey { principal: Principal::User(example(1)), id: vec![1].into() }
 }
 
 fn terms() -> TurnRequest {

@@ -2,7 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use cardbroker_core::{caller::Caller, pcsclite::code::Code, policy::Policy, status::State};
+use cardbroker_core::{
+    caller::Caller,
+    pcsclite::code::Code,
+    policy::Policy,
+    status::State,
+    user::{example, example_account},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::UnixStream,
@@ -25,7 +31,8 @@ use crate::{
 
 /// No answer takes longer, unless a program waits for its turn.
 const LONGEST: Duration = Duration::from_secs(20);
-pub(super) const USER: u32 = 1000;
+/// The number of a user of Windows among the examples: the door is the same for all users.
+pub(super) const USER: u32 = 1001;
 
 /// A broker with simulated readers, and its door without a listener.
 pub(super) struct World {
@@ -41,9 +48,9 @@ impl World {
         let mut config = Config::default();
         config.pcsclite = pcsclite;
         let (backend, trail) = (Arc::new(Simulated::new(2)), AuditTrail::default());
-        let policy = Policy::new(Vec::new(), USER);
+        let policy = Policy::new(Vec::new(), example(USER));
         let (broker, tasks) = Broker::start(backend, config.clone(), policy, trail, "epoch".into()).await.unwrap();
-        let mut readers = broker.follow_readers(&Caller::local(1, USER, 0, Some(1), Some(1)));
+        let mut readers = broker.follow_readers(&Caller::local(1, example_account(USER), Some(1), Some(1)));
         while readers.list().iter().any(|reader| reader.status.state != State::Ready) {
             readers.changed().await.unwrap();
         }
@@ -63,17 +70,17 @@ impl World {
     }
 
     /// Connects the process with this number, of this user, by this entrance.
-    pub(super) fn connect_at(&mut self, pid: u32, uid: u32, entrance: &Entrance) -> Program {
+    pub(super) fn connect_at(&mut self, pid: u32, user: u32, entrance: &Entrance) -> Program {
         let (here, there) = UnixStream::pair().unwrap();
         self.next += 1;
-        let caller = Caller::local(self.next, uid, 0, Some(pid), Some(7));
+        let caller = Caller::local(self.next, example_account(user), Some(pid), Some(7));
         self.shared.admit(&self.connections, there, caller, entrance);
         Program { stream: here, context: 0 }
     }
 
     /// A private door of a process of the user, until the token is cancelled.
     pub(super) fn private_door(&self) -> (Entrance, CancellationToken) {
-        let opener = Caller::local(0, USER, 0, Some(99), Some(7));
+        let opener = Caller::local(0, example_account(USER), Some(99), Some(7));
         let closing = self.shared.private();
         let group = GroupKey::Caller(opener.key);
         (Entrance::Private { group, user: opener.principal(), closing: closing.clone() }, closing)

@@ -28,6 +28,7 @@ use cardbroker_core::{
     policy::{CommandRules, Policy, ReaderNames, rule::Operation},
     slot::Protocol,
     turns::lease::Leases,
+    user::{Account, SystemUser},
 };
 use cardbroker_server::config::Config;
 use libfuzzer_sys::{
@@ -117,7 +118,7 @@ impl Rules {
             }
         };
         let config = Config::parse("c.toml".as_ref(), rules).unwrap();
-        Policy::new(config.rules, UID)
+        Policy::new(config.rules, SystemUser::unix(UID))
     }
 
     /// Whether a command may be sent while that application is selected.
@@ -285,7 +286,7 @@ fuzz_target!(|case: Case| {
     let lease = leases.grant();
     let policy = case.policy.policy();
     let reader = ReaderNames { id: "reader".into(), display_name: "Reader 00 00".into() };
-    let caller = Identity::User { uid: UID, gid: UID };
+    let caller = Identity::User(Account::unix(UID, UID));
     let rules = CommandRules { policy: &policy, caller: &caller, reader: &reader, operation: Operation::Transmit };
     let mut card = Card::new([0, 0]);
     // What has happened since the card was last in unknown hands: values refused while the selection was certain, and

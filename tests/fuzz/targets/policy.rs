@@ -13,8 +13,9 @@ use std::fmt::Write;
 
 use cardbroker_core::{
     apdu::Header,
-    caller::Identity,
+    caller::{Identity, Principal},
     policy::{Application, Command, Policy, ReaderNames, rule::Operation},
+    user::{Account, SystemGroup, SystemUser},
 };
 use cardbroker_server::config::Config;
 use libfuzzer_sys::{
@@ -23,6 +24,7 @@ use libfuzzer_sys::{
 };
 
 const OWNER: u32 = 1000;
+const OWN_USER: SystemUser = SystemUser::unix(OWNER);
 const USERS: [(u32, u32); 3] = [(OWNER, 10), (1001, 10), (1002, 20)];
 const TOKENS: [&str; 2] = ["ci", "desk"];
 /// Each with the patterns that fit its id or its display name.
@@ -101,8 +103,8 @@ impl Who {
     fn is(self, identity: &Identity) -> bool {
         match (self, identity) {
             (Self::Anyone, _) => true,
-            (Self::User(user), Identity::User { uid, .. }) => pick(&USERS, user).0 == *uid,
-            (Self::Group(user), Identity::User { gid, .. }) => pick(&USERS, user).1 == *gid,
+            (Self::User(user), Identity::User(account)) => account.user() == SystemUser::unix(pick(&USERS, user).0),
+            (Self::Group(user), Identity::User(account)) => account.is_in(SystemGroup::unix(pick(&USERS, user).1)),
             (Self::Token(token), Identity::Token(name)) => *pick(&TOKENS, token) == *name.name,
             _ => false,
         }
@@ -110,10 +112,10 @@ impl Who {
 
     fn identity(self) -> Identity {
         match self {
-            Self::Anyone => Identity::User { uid: 4_000_000, gid: 4_000_000 },
+            Self::Anyone => Identity::User(Account::unix(4_000_000, 4_000_000)),
             Self::User(user) | Self::Group(user) => {
                 let (uid, gid) = pick(&USERS, user);
-                Identity::User { uid, gid }
+                Identity::User(Account::unix(uid, gid))
             }
             Self::Token(token) => Identity::Token(pick(&TOKENS, token).into()),
         }
@@ -256,7 +258,7 @@ fn decision(rules: &[Rule], question: &Question, who: &Identity, operation: Oper
     let speaks = |rule: &Rule| rule.concerns(who, usize::from(question.reader)) && rule.names(operation) && fits(rule);
     match rules.iter().position(speaks) {
         Some(number) => (rules[number].allow, number.to_string()),
-        None => (matches!(who, Identity::User { uid: OWNER, .. }), "default".into()),
+        None => (who.principal() == Principal::User(OWN_USER), "default".into()),
     }
 }
 
@@ -267,7 +269,7 @@ fuzz_target!(|case: Case| {
         rule.write(number, &mut text).expect("a string takes everything");
     }
     let config = Config::parse("c.toml".as_ref(), &text).unwrap_or_else(|error| panic!("{error}\n{text}"));
-    let policy = Policy::new(config.rules, OWNER);
+    let policy = Policy::new(config.rules, OWN_USER);
     for question in case.questions {
         let question = question.in_few_commands();
         let (who, operation) = (question.who.identity(), pick(&Operation::ALL, question.operation));

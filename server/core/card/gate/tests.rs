@@ -12,10 +12,11 @@ use crate::{
     policy::{Policy, ReaderNames, rule::Operation, tests::policy},
     slot::{Protocol, SlotError},
     turns::lease::Leases,
+    user::{Account, SystemUser},
 };
 
-const OWNER: Identity = Identity::User { uid: 1000, gid: 1000 };
-const STRANGER: Identity = Identity::User { uid: 1001, gid: 1001 };
+const OWNER: Identity = Identity::User(Account::unix(1000, 1000));
+const STRANGER: Identity = Identity::User(Account::unix(1001, 1001));
 const READ: &[u8] = b"\x00\xB0\x00\x00\x00";
 const VERIFY: &[u8] = b"\x00\x20\x00\x80\x043939";
 
@@ -37,7 +38,7 @@ impl World {
             gate: Gate::new(PinGuard::new(guarded, HashKey::new(&[1; 64]))),
             lease: leases.grant(),
             leases,
-            policy: Policy::new(Vec::new(), 1000),
+            policy: Policy::new(Vec::new(), SystemUser::unix(1000)),
             allow_known_wrong: false,
             reader: ReaderNames { id: "reader".into(), display_name: "Reader 00 00".into() },
         }

@@ -7,6 +7,7 @@ use crate::{
     apdu::StatusWord,
     caller::{Caller, Principal},
     card::unit::{CommandResult, StatusWordSource},
+    user::{example, example_account},
 };
 
 const LIMITS: OutcomeLimits =
@@ -18,17 +19,17 @@ const ROOM: usize = LIMITS.bytes / 4 - 2 * ONE_RESULT;
 
 #[test]
 fn debug_of_a_key_does_not_show_its_id() {
-    assert_eq!(format!("{:?}", key(7, 0x5A)), "RequestKey { principal: User(7), id: [redacted] }");
+    assert_eq!(format!("{:?}", key(8, 0x5A)), "RequestKey { principal: User(8), id: [redacted] }");
 }
 
 fn key(uid: u32, id: u8) -> RequestKey {
-    RequestKey { principal: Principal::User(uid), id: vec![id; 16].into() }
+    RequestKey { principal: Principal::User(example(uid)), id: vec![id; 16].into() }
 }
 
 #[test]
 fn clients_without_a_known_user_share_no_id() {
     let key = |caller: Caller| RequestKey::new(&caller, vec![1; 16]);
-    let user = |connection| key(Caller::local(connection, 7, 7, None, None));
+    let user = |connection| key(Caller::local(connection, example_account(7), None, None));
     assert_eq!((user(1), user(1)), (user(2), self::key(7, 1)), "a user has the id on every connection");
     assert_eq!(key(Caller::remote(1, "a".into())), key(Caller::remote(2, "a".into())));
     let (one, other) = (key(Caller::unknown(1, None)), key(Caller::unknown(2, None)));
@@ -160,7 +161,7 @@ fn a_new_outcome_drops_the_oldest_answers_of_its_user() {
     assert_eq!((dropped.reason, dropped.delivery), (Reason::OutcomesFull, Delivery::Unknown), "it does not run again");
     assert_eq!(repeated(&mut outcomes, 1, 1, now), Ok(ROOM), "another user's, and older");
     outcomes.expire(now + LIMITS.lifetime);
-    assert_eq!(outcomes.room.held_by(&Principal::User(0)).0, 1, "the lifetime of the dropped one is the same");
+    assert_eq!(outcomes.room.held_by(&Principal::User(example(0))).0, 1, "the lifetime of the dropped one is the same");
 }
 
 #[test]

@@ -69,7 +69,7 @@ fn outcome(end: End) -> Arc<Outcome> {
 /// The kept outcomes with answers of all users but one.
 fn answers_of_others(outcomes: &Outcomes<u8>, uid: u32) -> Vec<RequestKey> {
     let is_answered = |entry: &Entry<u8>| matches!(&entry.stage, Stage::Done { outcome, .. } if outcome.is_ok());
-    let others = outcomes.entries.iter().filter(|(key, _)| key.principal != Principal::User(uid));
+    let others = outcomes.entries.iter().filter(|(key, _)| key.principal != Principal::User(example(uid)));
     let mut keys: Vec<_> = others.filter(|(_, entry)| is_answered(entry)).map(|(key, _)| key.clone()).collect();
     keys.sort();
     keys
@@ -136,13 +136,13 @@ fn play(history: Vec<Step>, fault: Option<Fault>) -> TestCaseResult {
                     (Err(failure), None) => prop_assert!(failure.reason == Reason::OutcomesFull, "new: {failure:?}"),
                     (Ok(begun), known) => prop_assert!(false, "known: {begun:?} for {known:?}"),
                 }
-                let of_user = known.keys().filter(|key| key.principal == Principal::User(uid)).count();
+                let of_user = known.keys().filter(|key| key.principal == Principal::User(example(uid))).count();
                 prop_assert!(
                     of_user <= LIMITS.per_user && known.len() <= LIMITS.total,
                     "limits: {of_user}, {}",
                     known.len()
                 );
-                let bytes = outcomes.room.held_by(&Principal::User(uid)).1;
+                let bytes = outcomes.room.held_by(&Principal::User(example(uid))).1;
                 prop_assert!(bytes <= LIMITS.bytes as u64 / 4, "limits: {bytes} bytes");
             }
         }

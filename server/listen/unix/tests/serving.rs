@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use cardbroker_core::caller::{Caller, CallerKey, Principal};
+use cardbroker_core::{
+    caller::{Caller, CallerKey, Principal},
+    user::SystemUser,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpStream, UnixStream},
@@ -84,7 +87,7 @@ async fn connections_of_this_process_are_one_caller() {
     let [first, second] = &callers[..] else { panic!() };
     assert_eq!(
         (first.pid, first.principal()),
-        (Some(std::process::id()), Principal::User(rustix::process::getuid().as_raw()))
+        (Some(std::process::id()), Principal::User(SystemUser::unix(rustix::process::getuid().as_raw())))
     );
     assert_eq!(first.executable.as_deref(), std::env::current_exe().ok().as_deref());
     assert_eq!((first.connection, second.connection), (1, 2));

@@ -14,6 +14,7 @@ use cardbroker_core::{
         schedule::Settings,
         turn::{CardRequirement, Disposition, TurnRequest},
     },
+    user::{example, example_account},
 };
 use tokio_util::task::TaskTracker;
 
@@ -110,7 +111,7 @@ impl World {
         let limits = Limits { per_caller: 8, per_reader: 32 };
         let shutdown = CancellationToken::new();
         let (handle, requests) = ReaderHandle::new(crate::journal::JournalHandle::default(), limits, shutdown.clone());
-        let policy = watch::Sender::new(Arc::new(Policy::new(Vec::new(), 0)));
+        let policy = watch::Sender::new(Arc::new(Policy::new(Vec::new(), example(0))));
         let statuses = Statuses::default();
         let setup = ReaderSetup {
             first_lease: 0,
@@ -189,7 +190,7 @@ impl World {
     }
 
     pub(super) fn access(&self, connection: u64, operation: Operation) -> Access {
-        let caller = Caller::local(connection, 0, 0, None, None);
+        let caller = Caller::local(connection, example_account(0), None, None);
         let names = ReaderNames { id: "scripted".into(), display_name: "scripted".into() };
         let origin = Arc::new(Origin { caller, group: None, traceparent: None });
         Access::new(self.policy.subscribe(), Records::default(), origin, names.into(), operation, Vec::new())

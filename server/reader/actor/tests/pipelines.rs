@@ -9,6 +9,7 @@ use cardbroker_core::{
         turn::Disposition,
         waiting::{Holder, TurnKind, Turns},
     },
+    user::{example, example_account},
 };
 
 use super::{
@@ -73,7 +74,7 @@ async fn all_messages_are_answered_when_the_driver_hangs() {
 async fn new_rules_end_a_session_with_a_hanging_driver() {
     let world = World::start(Duration::from_millis(200)).await;
     let mut pipeline = busy(&world).await;
-    world.policy.send_replace(Arc::new(Policy::new(Vec::new(), 4242)));
+    world.policy.send_replace(Arc::new(Policy::new(Vec::new(), example(4242))));
     let (answers, over) = rest(&mut pipeline).await;
     assert!(only_the_first_is_unknown(&answers, Reason::ReaderUnresponsive), "{answers:?}");
     assert_eq!((over.reason, over.delivery), (Reason::LeaseRevoked, Delivery::NotSent), "the first reason counts");
@@ -152,7 +153,7 @@ async fn the_reset_after_a_unit_delays_only_the_next_turn() {
 
 /// The caller of a connection, as in [`World::submit`].
 fn caller(connection: u64) -> Caller {
-    Caller::local(connection, 0, 0, None, None)
+    Caller::local(connection, example_account(0), None, None)
 }
 
 #[tokio::test]
