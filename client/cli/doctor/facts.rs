@@ -69,7 +69,7 @@ pub(crate) enum Found {
 /// The user of this program.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Me {
-    /// The number of the user; `None` where users have none.
+    /// The number of the user; `None` where users have none (Windows).
     pub(crate) uid: Option<u32>,
     /// The login name. Empty if there is none.
     pub(crate) name: String,
@@ -88,10 +88,11 @@ impl Me {
         }
     }
 
-    /// The user in a question to the policy: `user:anna` or `uid:1000`.
+    /// The user in a question to the policy: `user:anna` or `uid:1000`; `self` where the system does not tell it.
     pub(crate) fn principal(&self) -> String {
         match self.uid {
             Some(uid) if self.name.is_empty() => format!("uid:{uid}"),
+            None if self.name.is_empty() => "self".to_owned(),
             _ => format!("user:{}", self.name),
         }
     }
@@ -128,7 +129,7 @@ pub(crate) struct File {
 pub(crate) struct BrokerFacts {
     /// The broker's version (Semantic Versioning).
     pub(crate) version: String,
-    /// This program's principal: `user 1000`.
+    /// This program's principal: `user 1000`, on Windows `user S-1-5-…`.
     pub(crate) principal: String,
     /// The number of this process, as the broker sees it.
     pub(crate) process_id: Option<i32>,

@@ -202,6 +202,8 @@ mod tests {
         assert_eq!(caller("user 1000", Some(812)), "process 1 of user 1");
         assert_eq!(caller("user 0", Some(90)), "process 2 of user 2");
         assert_eq!(caller("user 1000", Some(812)), "process 1 of user 1");
+        assert_eq!(caller("user S-1-5-21-1-2-3-1001", Some(7)), "process 3 of user 3");
+        assert_eq!(caller("user S-1-5-21-1-2-3-1001", None), "user 3");
         assert_eq!(caller("token build-7", None), "token 1");
         assert_eq!(caller("anna", None), "unknown user");
     }

@@ -209,9 +209,13 @@ impl Counters {
 }
 
 impl Caller {
-    /// The login name, or else the principal.
-    pub(super) fn user(&self) -> &str {
-        if self.user_name.is_empty() { &self.principal } else { &self.user_name }
+    /// The login name, or else the principal, for a table. The SID of a domain's user is shortened to its ends.
+    pub(super) fn user(&self) -> String {
+        if !self.user_name.is_empty() {
+            return self.user_name.clone();
+        }
+        let domain = self.principal.strip_prefix("user S-1-5-21-").and_then(|rest| rest.rsplit_once('-'));
+        domain.map_or_else(|| self.principal.clone(), |(_, last)| format!("user S-1-5-21-…-{last}"))
     }
 
     /// User, process and program, for a table: `alice 4711 "firefox"`. Quotes mark what a program says of itself.
@@ -232,5 +236,30 @@ impl Caller {
         let group = if self.group == 0 { String::new() } else { format!(", group {}", self.group) };
         let sshd = if self.via_sshd { " via sshd" } else { "" };
         format!("{process}{}{name}{sshd}, connection {}{group}", self.principal, self.connection)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sid_is_short_in_tables_and_whole_on_the_page() {
+        let sid = "user S-1-5-21-1004336348-1177238915-682003330-1001";
+        let caller = |principal: &str, user_name: &str| Caller {
+            principal: principal.into(),
+            user_name: user_name.into(),
+            process_id: Some(7),
+            ..Caller::default()
+        };
+        for (principal, name, expected) in [
+            (sid, "", "user S-1-5-21-…-1001 process 7"),
+            (sid, "CORP\\anna", "CORP\\anna 7"),
+            ("user S-1-5-18", "", "user S-1-5-18 process 7"),
+            ("user 1000", "", "user 1000 process 7"),
+        ] {
+            assert_eq!(caller(principal, name).short(), expected);
+        }
+        assert_eq!(caller(sid, "").full(), format!("process 7 of {sid}, connection 0"));
     }
 }

@@ -46,7 +46,7 @@ struct Options {
     /// Only what concerns this process, in the broker's numbers; may be repeated.
     #[arg(long = "pid", value_name = "PID", help_heading = FILTER)]
     processes: Vec<i32>,
-    /// Only what concerns this user: a login name of this machine, a number, or a principal as status prints it
+    /// Only what concerns this user: a login name of this machine, a number, a SID, or a principal as status prints it
     /// (`token build-7`); may be repeated.
     #[arg(long = "user", value_name = "USER", help_heading = FILTER)]
     users: Vec<String>,

@@ -111,10 +111,14 @@ fn configuration(facts: &Facts) -> String {
     }
 }
 
-/// This program in a question to the policy: the holder of a token, or the user.
+/// This program in a question to the policy: the holder of a token, or the user. A user of Windows is named by the SID
+/// that the broker sees, which needs no quotes in a command.
 fn principal(facts: &Facts) -> String {
-    let seen = facts.broker.given().and_then(|broker| broker.principal.strip_prefix("token "));
-    seen.map_or_else(|| facts.me.principal(), |token| format!("token:{token}"))
+    match facts.broker.given().and_then(|broker| broker.principal.split_once(' ')) {
+        Some(("token", name)) => format!("token:{name}"),
+        Some(("user", sid)) if sid.starts_with("S-") => format!("sid:{sid}"),
+        _ => facts.me.principal(),
+    }
 }
 
 fn plug_and_play() -> Finding {

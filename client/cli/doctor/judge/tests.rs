@@ -113,6 +113,24 @@ fn where_all_is_well_nothing_is_found() {
 }
 
 #[test]
+fn the_question_to_the_policy_names_this_program_as_the_broker_does() {
+    let anna = Me { uid: Some(1000), name: "anna".into(), ..Me::default() };
+    let nameless = Me { uid: Some(1000), ..Me::default() };
+    for (me, principal, expected) in [
+        (&anna, "user 1000", "user:anna"),
+        (&nameless, "user 1000", "uid:1000"),
+        (&anna, "token build-7", "token:build-7"),
+        (&Me::default(), "user S-1-5-21-1-2-3-1001", "sid:S-1-5-21-1-2-3-1001"),
+        (&Me::default(), "unknown user", "self"),
+    ] {
+        let broker = Answer::Given(BrokerFacts { principal: principal.into(), ..BrokerFacts::default() });
+        let steps = judge(&Facts { me: me.clone(), broker, ..well() }).pop().map(|finding| finding.steps);
+        let question = format!("cardbroker policy check --as {expected} --reader desk{SYSTEMS}");
+        assert_eq!(steps, Some(vec![question]), "{principal}");
+    }
+}
+
+#[test]
 fn a_search_without_success_says_what_to_type() {
     let refused = || Obstacle::of(&io::ErrorKind::ConnectionRefused.into(), None);
     let foreign = Distrust::Foreign("/run/x".into(), 7);
