@@ -55,7 +55,8 @@ pub struct BrokerLimits {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Caller {
-    /// The principal that is responsible for the caller's requests: `user 1000`, `token build-7`. For people.
+    /// The principal that is responsible for the caller's requests: `user 1000` (on Windows with the SID,
+    /// `user S-1-5-21-…`), `token build-7`. For people.
     pub principal: String,
     /// The caller's process id, as reported by the operating system. `None` if it is unknown or cannot be determined:
     /// then the connection is the caller.

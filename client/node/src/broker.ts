@@ -55,7 +55,7 @@ export interface BrokerLimits {
 
 /** The identity of a caller at the broker. */
 export interface CallerInfo {
-  /** The user or the token: `user 1000`, `token build-7`. For people. */
+  /** The user or the token: `user 1000` (on Windows with the SID), `token build-7`. For people. */
   readonly principal: string;
   /** The process id from the operating system; absent if it is unknown. */
   readonly processId?: number;

@@ -36,7 +36,7 @@ struct BrokerLimits {
 
 /// The identity of this program at the broker, on which its turns and its isolation depend.
 struct CallerInfo {
-    /// The user or the token: `user 1000`, `token build-7`. For people.
+    /// The user or the token: `user 1000` (on Windows with the SID), `token build-7`. For people.
     std::string principal;
     /// The process id from the operating system; absent if it is unknown.
     std::optional<std::int32_t> process_id;

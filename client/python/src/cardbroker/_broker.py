@@ -42,7 +42,7 @@ class Caller:
     """The identity of a program at the broker, on which its turns and its isolation depend."""
 
     principal: str
-    """The user or the token: `user 1000`, `token build-7`. For people."""
+    """The user (`user 1000`, on Windows with the SID) or the token. For people."""
     process_id: int | None
     """The process id; `None` if it is unknown: then the connection is the caller."""
     connection: int
