@@ -22,7 +22,7 @@ pub struct Sid {
 }
 
 impl Sid {
-    /// `S-1-0-0`, which stands for nobody: no process has it.
+    /// `S-1-0-0`, which stands for nobody: no process runs as this user.
     pub const NOBODY: Self = Self::well_known(0, [0]);
     /// `S-1-5-18`, the operating system itself.
     pub const SYSTEM: Self = Self::well_known(5, [18]);

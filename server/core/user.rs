@@ -1,5 +1,5 @@
-//! Users and groups of the operating system: numbers on Unix, SIDs on Windows. Both kinds exist on every system, so that
-//! decisions are the same code everywhere; only `server/listen/` and `server/policy/accounts/` ask the system.
+//! Users and groups of the operating system: numbers on Unix, SIDs on Windows. Both kinds exist on every system, so
+//! that decisions are the same code everywhere; only `server/listen/` and `server/policy/accounts/` ask the system.
 
 use std::{fmt, sync::Arc};
 
@@ -117,12 +117,11 @@ pub struct Account(Kind);
 enum Kind {
     Unix {
         uid: u32,
-        /// The primary group.
         gid: u32,
     },
     Windows {
         user: Sid,
-        /// In order, each once.
+        /// Sorted, each group once, so that equal sets are equal accounts.
         groups: Arc<[Sid]>,
     },
 }
@@ -142,7 +141,7 @@ impl Account {
         Self(Kind::Windows { user, groups: groups.into() })
     }
 
-    /// The user.
+    /// The user for whom the process acts.
     pub fn user(&self) -> SystemUser {
         match &self.0 {
             Kind::Unix { uid, .. } => SystemUser::unix(*uid),

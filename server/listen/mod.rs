@@ -13,7 +13,7 @@
 //!
 //! | item of `os` | what it must do |
 //! | --- | --- |
-//! | `LocalSocket` | `bind` takes the configured place or says which broker has it; `listen` starts to accept |
+//! | `LocalSocket` | `bind` takes the configured place, or names the broker that holds it; `listen` starts to accept |
 //! | `Listener` | `accept` returns the next client's bytes and its [`Caller`](cardbroker_core::caller::Caller) |
 //! | `Stream` | the bytes of a client: asynchronous reads and writes |
 //! | `SocketGuard` | `lost` waits until new clients do not reach the broker; the drop gives the place back |

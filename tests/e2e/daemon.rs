@@ -140,8 +140,8 @@ fn a_configuration_mistake_is_one_line_and_nothing_starts() -> anyhow::Result<()
         ),
         (
             "[[rule]]\nname = \"a\"\nprincipals = ['user:NOWHERE\\anna']\nallow = [\"see\"]",
-            "3:15: rule[0].principals[0]: there is no user `NOWHERE\\anna`: use another name, or its number (uid:1000); a \
-             domain before the name is for Windows",
+            "3:15: rule[0].principals[0]: there is no user `NOWHERE\\anna`: use another name, or its number \
+             (uid:1000); a domain before the name is for Windows",
         ),
     ] {
         fs::write(&path, text)?;

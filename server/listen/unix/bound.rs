@@ -108,7 +108,7 @@ impl SocketPlace {
     /// aside unless it is a dead socket: the lock decides whose path it is.
     ///
     /// # Errors
-    /// [`BindError::AlreadyRunning`] if another process has the lock; else the same as of [`crate::listen::Bound::bind`]. The
+    /// [`BindError::AlreadyRunning`] if another process has the lock; else the same as of [`BoundSocket::bind`]. The
     /// place stays as it is.
     pub(super) fn take_again(&mut self) -> Result<UnixListener, BindError> {
         let socket = self.socket();

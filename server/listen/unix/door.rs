@@ -41,7 +41,8 @@ pub struct DoorListeners {
 pub struct DoorBudgets(Budgets);
 
 impl DoorListeners {
-    /// The parts of the door whose socket, at `path`, is `listener`. Numbers and budgets are those of the other sockets.
+    /// The parts of the door whose socket is `listener`, at `path`. Numbers and budgets are those of the other
+    /// sockets.
     pub(in crate::listen) fn new(
         listener: Listener,
         path: PathBuf,

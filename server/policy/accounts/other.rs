@@ -20,22 +20,18 @@ pub(crate) fn own_account() -> Account {
     Account::windows(Sid::NOBODY, [])
 }
 
-/// Not supported.
 pub(super) fn user(_: &str) -> io::Result<Option<SystemUser>> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// No name is known.
 pub(crate) fn user_name(_: SystemUser) -> Option<String> {
     None
 }
 
-/// The user without groups.
 pub(super) fn account(user: SystemUser) -> io::Result<Account> {
     Ok(without_known_groups(user))
 }
 
-/// Not supported.
 pub(crate) fn group(_: &str) -> io::Result<Option<(SystemGroup, Vec<SystemUser>)>> {
     Err(io::ErrorKind::Unsupported.into())
 }

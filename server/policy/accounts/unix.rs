@@ -48,7 +48,6 @@ pub(crate) fn group(name: &str) -> io::Result<Option<(SystemGroup, Vec<SystemUse
     Ok(Some((SystemGroup::unix(group.gid.as_raw()), members)))
 }
 
-/// Unix knows no SID.
 pub(super) fn is_user(_: Sid) -> bool {
     false
 }
