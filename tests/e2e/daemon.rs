@@ -136,11 +136,11 @@ fn a_configuration_mistake_is_one_line_and_nothing_starts() -> anyhow::Result<()
         ),
         (
             "[[rule]]\nname = \"a\"\nprincipals = [\"sid:S-1-5-18\"]\nallow = [\"see\"]",
-            "3:15: rule[0].principals[0]: only users and groups of Windows have a SID: use user:NAME",
+            "3:14: rule[0].principals: only users and groups of Windows have a SID: use user:NAME",
         ),
         (
             "[[rule]]\nname = \"a\"\nprincipals = ['user:NOWHERE\\anna']\nallow = [\"see\"]",
-            "3:15: rule[0].principals[0]: there is no user `NOWHERE\\anna`: use another name, or its number \
+            "3:14: rule[0].principals: there is no user `NOWHERE\\anna`: use another name, or its number \
              (uid:1000); a domain before the name is for Windows",
         ),
     ] {
