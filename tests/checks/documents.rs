@@ -10,7 +10,7 @@ use super::sources;
 
 /// The languages of examples, and the endings of their files' names.
 const LANGUAGES: &[(&str, &str)] =
-    &[("rust", ".rs"), ("python", ".py"), ("cpp", ".cpp"), ("js", ".mjs"), ("cmake", "CMakeLists.txt")];
+    &[("rust", ".rs"), ("python", ".py"), ("c", ".c"), ("cpp", ".cpp"), ("js", ".mjs"), ("cmake", "CMakeLists.txt")];
 
 /// Folders with examples that tests run or compile.
 const EXAMPLES: &[&str] = &["/examples/", "client/cpp/tests/consumer/"];

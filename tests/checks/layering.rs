@@ -77,7 +77,7 @@ const READER: Layers = &[
 /// Crates (and their families: tonic is tonic_health too) that only these files may name.
 const CRATES: &[(&str, &[&str])] = &[
     ("cardbroker_server", &["server/main.rs", "packaging/", "tests/"]),
-    ("cardbroker_client", &["client/rust/", "client/cli/", "tests/"]),
+    ("cardbroker_client", &["client/c/", "client/rust/", "client/cli/", "tests/"]),
     ("cardbroker_proto", &["proto/", "client/rust/", "client/cli/", "server/grpc/", "server/server.rs", "tests/"]),
     ("pcsc", &["server/backend/pcsc/", "tests/"]),
     (
@@ -244,6 +244,7 @@ fn every_crate_of_the_server_has_an_order() {
 #[test]
 fn neither_side_depends_on_the_other() {
     for (manifest, other) in [
+        ("client/c/Cargo.toml", "cardbroker-server"),
         ("client/cli/Cargo.toml", "cardbroker-server"),
         ("client/rust/Cargo.toml", "cardbroker-server"),
         ("server/Cargo.toml", "cardbroker-client"),

@@ -1,6 +1,8 @@
 //! Checks of the repository itself: a table of contents.
 
 #[cfg(test)]
+mod c_interface;
+#[cfg(test)]
 mod descriptor;
 #[cfg(test)]
 mod documents;
