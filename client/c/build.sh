@@ -1,0 +1,39 @@
+#!/bin/sh
+# Builds the C interface, its example programs and its tests below target/clients/c: the library in lib, the programs in
+# bin.
+set -eu
+cd "$(dirname "$0")"
+sources=$(pwd)
+cd ../..
+target=${CARGO_TARGET_DIR:-target}
+mkdir -p "$target/clients/c"
+target=$(cd "$target" && pwd)
+out=$target/clients/c
+
+skip() { # package to install
+    echo "skipped: the C interface needs $1" >&2
+    [ -z "${CI:-}" ] || exit 1
+    exit 77
+}
+command -v cc >/dev/null || skip gcc
+command -v c++ >/dev/null || skip g++
+
+# With the packages that the stories build, so that cargo chooses the same features and compiles nothing twice.
+cargo build --locked --quiet -p cardbroker-c -p cardbroker-server -p cardbroker -p cardbroker-client \
+    -p cardbroker-packaging
+
+# The names under which the compiler and the dynamic linker look for the library.
+mkdir -p "$out/lib" "$out/bin"
+for name in libcardbroker.so libcardbroker.so.1; do
+    ln -sf "$target/debug/libcardbroker.so" "$out/lib/$name"
+done
+strict="-g -O1 -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror -I$sources/include"
+library="-L$out/lib -lcardbroker -Wl,-rpath,$out/lib -pthread"
+for program in examples/first examples/pairs tests/interface_test tests/threads_test tests/wiping_test; do
+    # shellcheck disable=SC2086
+    cc -std=c11 $strict "$sources/$program.c" -o "$out/bin/${program##*/}" $library
+done
+for program in examples/watch tests/face_test; do
+    # shellcheck disable=SC2086
+    c++ -std=c++17 $strict "$sources/$program.cpp" -o "$out/bin/${program##*/}" $library
+done
