@@ -13,8 +13,8 @@ SECONDS ?= 20
 # Debian installs pcscd in sbin.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-# The clients in other languages than Rust.
-LANGUAGES := python cpp node
+# The clients in other languages than Rust, and the C interface of the Rust client.
+LANGUAGES := python cpp node c
 
 .NOTPARALLEL:
 .PHONY: help demo check test release-check fuzz lint bench conformance $(LANGUAGES) build install packages deb rpm
@@ -92,7 +92,7 @@ release-check: setup ## checks too long for CI: all packages, the longest tests,
 	@$(MAKE) --no-print-directory deb rpm
 	$(call step,packaging/release-check.sh)
 
-python cpp node: setup ## format, lint and test the client in this language
+python cpp node c: setup ## format, lint and test the client in this language
 	$(call step,cargo build --locked --quiet -p cardbroker-server -p cardbroker --bins)
 	$(call client,$@,test.sh)
 

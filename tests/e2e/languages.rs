@@ -1,4 +1,4 @@
-//! A parent and its children in four languages share two cards on a real pcscd: with client libraries, and with bare
+//! A parent and its children in five languages share two cards on a real pcscd: with client libraries, and with bare
 //! stubs.
 
 use std::{
@@ -213,7 +213,7 @@ fn bare_stubs_of_each_language_list_and_transmit() -> anyhow::Result<()> {
         let readers = stub.list_readers(ListReadersRequest::default()).await?.into_inner().readers.len();
         let answered = wire::transmit(&mut stub, wire::request(READER, &[SELECT_AND_FETCH])).await?;
         assert_eq!(json!({"readers": readers, "status_word": wire::apdu(&answered.results[0]).status_word}), expected);
-        for language in languages()? {
+        for language in languages()?.iter().filter(|language| language.has_stubs()) {
             let report = Program::spawn(&mut world.stranger(&language.program("bare"), &[READER]))?.report()?;
             assert_eq!(report, expected, "{}", language.name);
         }

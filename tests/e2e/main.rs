@@ -15,6 +15,8 @@ mod auto_port;
 mod bad_input;
 /// The TCP port, as clients on another machine see it.
 mod beyond_loopback;
+/// The original failure, and programs in C that do not have it.
+mod c_interface;
 /// `card --probe` finds applications and takes nothing from anyone.
 mod card_probe;
 /// Virtual cards and private pcscd work as documented.
@@ -73,7 +75,7 @@ mod interference;
 mod isolation;
 /// The log in journald: priorities and fields.
 mod journald;
-/// Parents and children in four languages share two cards.
+/// Parents and children in five languages share two cards.
 mod languages;
 /// The log: its records, and the secrets that it never contains.
 mod log;

@@ -17,7 +17,8 @@ use serde_json::Value;
 pub fn program(name: &str) -> anyhow::Result<PathBuf> {
     static PROGRAMS: Programs = Programs::new();
     let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
-    let packages = ["cardbroker-server", "cardbroker", "cardbroker-client", "cardbroker-packaging"];
+    // With the C interface, because its build.sh builds these packages too: one set, one build.
+    let packages = ["cardbroker-server", "cardbroker", "cardbroker-client", "cardbroker-packaging", "cardbroker-c"];
     let packages = packages.map(|package| ["--package", package]);
     find(&PROGRAMS, profile, &[&["--bins", "--examples"], packages.as_flattened()].concat(), name)
 }

@@ -29,23 +29,37 @@ pub struct Language {
 }
 
 impl Language {
+    /// Whether the language has stubs of the contract's own, which need no client.
+    pub fn has_stubs(&self) -> bool {
+        self.name != "c"
+    }
+
     /// The path of the example program called `name`.
     pub fn program(&self, name: &str) -> PathBuf {
         self.programs.join(name)
     }
 }
 
+/// The languages, by the folders of their clients.
+const NAMES: [&str; 4] = ["python", "cpp", "node", "c"];
+
 /// The languages whose clients could be built, which takes minutes the first time. In CI these are all.
 ///
 /// # Errors
 /// A build fails, or takes longer than 10 min.
-pub fn languages() -> anyhow::Result<&'static [Language]> {
-    static LANGUAGES: OnceLock<Result<Vec<Language>, String>> = OnceLock::new();
-    let languages = LANGUAGES.get_or_init(|| {
-        let built = ["python", "cpp", "node"].into_iter().map(build);
-        built.filter_map(Result::transpose).collect::<Result<_, _>>().map_err(|error| format!("{error:#}"))
-    });
-    languages.as_deref().map_err(|error| anyhow::anyhow!("{error}"))
+pub fn languages() -> anyhow::Result<Vec<&'static Language>> {
+    NAMES.iter().filter_map(|name| language(name).transpose()).collect()
+}
+
+/// One language; `None` if its client cannot be built here.
+///
+/// # Errors
+/// No client has this name; or as [`languages`].
+pub fn language(name: &str) -> anyhow::Result<Option<&'static Language>> {
+    static BUILT: [OnceLock<Result<Option<Language>, String>>; NAMES.len()] = [const { OnceLock::new() }; NAMES.len()];
+    let index = NAMES.iter().position(|known| *known == name).with_context(|| format!("no client/{name}"))?;
+    let built = BUILT[index].get_or_init(|| build(NAMES[index]).map_err(|error| format!("{error:#}")));
+    built.as_ref().map(Option::as_ref).map_err(|error| anyhow::anyhow!("{error}"))
 }
 
 fn build(name: &'static str) -> anyhow::Result<Option<Language>> {
