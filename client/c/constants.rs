@@ -1,6 +1,6 @@
 //! The constants of the contract's enums. Generated from proto/cardbroker/v1 by a check of the repository.
 
-#![allow(dead_code, missing_docs, reason = "generated: C uses the constants, the contract documents them")]
+#![allow(dead_code, missing_docs, reason = "generated: C uses the constants, the contract has comments")]
 
 pub const CARDBROKER_CODE_OK: i32 = 0;
 pub const CARDBROKER_CODE_CANCELLED: i32 = 1;
@@ -31,21 +31,16 @@ pub const CARDBROKER_STOP_RULE_ANY: i32 = 2;
 /// Go on after 90 00 only.
 pub const CARDBROKER_STOP_RULE_ONLY_9000: i32 = 3;
 
-/// Not valid.
 pub const CARDBROKER_PIN_PAD_OPERATION_UNSPECIFIED: i32 = 0;
-/// The PIN (FEATURE_VERIFY_PIN_DIRECT).
 pub const CARDBROKER_PIN_PAD_OPERATION_VERIFY: i32 = 1;
 /// The old and the new PIN (FEATURE_MODIFY_PIN_DIRECT).
 pub const CARDBROKER_PIN_PAD_OPERATION_MODIFY: i32 = 2;
 
 /// The default: the same as ASCII.
 pub const CARDBROKER_PIN_ENCODING_UNSPECIFIED: i32 = 0;
-/// One byte a digit.
 pub const CARDBROKER_PIN_ENCODING_ASCII: i32 = 1;
-/// Two digits a byte.
 pub const CARDBROKER_PIN_ENCODING_BCD: i32 = 2;
 
-/// Never sent.
 pub const CARDBROKER_STATUS_WORD_SOURCE_UNSPECIFIED: i32 = 0;
 /// The command as it was given.
 pub const CARDBROKER_STATUS_WORD_SOURCE_COMMAND: i32 = 1;
@@ -54,7 +49,6 @@ pub const CARDBROKER_STATUS_WORD_SOURCE_CORRECTED_COMMAND: i32 = 2;
 /// A GET RESPONSE after the command: `data` holds the data received so far.
 pub const CARDBROKER_STATUS_WORD_SOURCE_GET_RESPONSE: i32 = 3;
 
-/// Never sent.
 pub const CARDBROKER_DELIVERY_UNSPECIFIED: i32 = 0;
 /// The command did not reach the card. Sending it again is safe.
 pub const CARDBROKER_DELIVERY_NOT_SENT: i32 = 1;
@@ -76,7 +70,6 @@ pub const CARDBROKER_REVOCATION_CAUSE_RULES_CHANGED: i32 = 3;
 /// An operator has released the reader. Not sent yet.
 pub const CARDBROKER_REVOCATION_CAUSE_RELEASED: i32 = 4;
 
-/// Never sent.
 pub const CARDBROKER_ERROR_REASON_UNSPECIFIED: i32 = 0;
 /// INVALID_ARGUMENT. The request violates a rule of the contract; `field_violations` names the field, if there is one.
 /// Fix the request.
@@ -171,7 +164,6 @@ pub const CARDBROKER_ERROR_REASON_RESPONSE_LOST: i32 = 36;
 /// the configuration.
 pub const CARDBROKER_ERROR_REASON_PROTOCOL_MISMATCH: i32 = 37;
 
-/// Never sent.
 pub const CARDBROKER_READER_STATE_UNSPECIFIED: i32 = 0;
 /// No card in the reader.
 pub const CARDBROKER_READER_STATE_EMPTY: i32 = 1;
@@ -191,7 +183,6 @@ pub const CARDBROKER_READER_STATE_UNRESPONSIVE: i32 = 6;
 /// PC/SC does not serve the reader at the moment, for example because its service is restarting.
 pub const CARDBROKER_READER_STATE_UNAVAILABLE: i32 = 7;
 
-/// No protocol was negotiated.
 pub const CARDBROKER_CARD_PROTOCOL_UNSPECIFIED: i32 = 0;
 /// T=0, byte-oriented (ISO 7816-3 §10).
 pub const CARDBROKER_CARD_PROTOCOL_T0: i32 = 1;

@@ -1,7 +1,7 @@
 //! The C interface of Cardbroker: the Rust client behind opaque handles and functions with C's types.
 //!
-//! **Pointers.** A reference in a signature is C's pointer to a living handle; `Option` because it may be NULL, which is
-//! an error or, where the documentation says so, a default. A `Box` is a handle that the function takes back, so no
+//! **Pointers.** A reference in a signature is C's pointer to a living handle; `Option` because it may be NULL, which
+//! is an error or, where the documentation says so, a default. A `Box` is a handle that the function takes back, so no
 //! other thread may use it. A raw pointer is a text or an array of C. The caller keeps these promises of the header:
 //! each handle comes from this library and was not freed, each text ends with a NUL, each array has its length. All
 //! functions with raw pointers are `unsafe` for this reason, and their bodies refer to it.
@@ -42,6 +42,6 @@ pub mod turn_watch;
 pub mod version;
 pub mod watch;
 
-/// Wipes all memory that the library frees, because transport and codec keep copies of commands in buffers of their own.
+/// Wipes all memory that the library frees: transport and codec keep copies of commands in buffers of their own.
 #[global_allocator]
 static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);

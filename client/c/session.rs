@@ -59,7 +59,7 @@ impl Session {
         }
     }
 
-    /// Runs one message.
+    /// Runs one message of the session, unless this program has ended it.
     fn run<T>(&self, message: impl AsyncFnOnce(&client::Session) -> Result<T, client::Error>) -> Result<T, Box<Error>> {
         self.home.check()?;
         if self.abort.is_set() {

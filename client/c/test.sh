@@ -78,7 +78,8 @@ tested python3 "$sources/examples/readers.py" "$out/lib/libcardbroker.so" >"$fol
 step "valgrind"
 if command -v valgrind >/dev/null; then
     for program in interface_test face_test; do
-        tested valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite,indirect --show-leak-kinds=definite,indirect \
+        tested valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite,indirect \
+            --show-leak-kinds=definite,indirect \
             "$out/bin/$program"
     done
 else

@@ -22,7 +22,7 @@ struct Value {
     comment: Vec<String>,
 }
 
-/// `ErrorReason` becomes `ERROR_REASON`.
+/// The name in capitals: `ErrorReason` becomes `ERROR_REASON`.
 fn in_capitals(name: &str) -> String {
     let mut words = String::new();
     for letter in name.chars() {
@@ -34,7 +34,7 @@ fn in_capitals(name: &str) -> String {
     words
 }
 
-/// `NO_CARD` becomes `NoCard`.
+/// The name in camel case: `NO_CARD` becomes `NoCard`.
 fn in_camel_case(name: &str) -> String {
     let word = |word: &str| word[..1].to_owned() + &word[1..].to_lowercase();
     name.split('_').map(word).collect()
@@ -104,15 +104,19 @@ fn with_codes() -> Vec<Enum> {
 
 /// The constants for the crate, from which its header has them.
 fn constants() -> String {
-    let mut text = String::from(
-        "//! The constants of the contract's enums. Generated from proto/cardbroker/v1 by a check of the repository.\n\n\
-         #![allow(dead_code, missing_docs, reason = \"generated: C uses the constants, the contract documents them\")]\n",
+    let mut text =
+        String::from("//! The constants of the contract's enums. Generated from proto/cardbroker/v1 by a check.\n\n");
+    text.push_str(
+        "#![allow(dead_code, missing_docs, reason = \"generated: C uses them, the contract has comments\")]\n",
     );
     for one in with_codes() {
         let prefix = in_capitals(&one.name);
         text.push('\n');
         for value in &one.values {
-            value.comment.iter().for_each(|line| writeln!(text, "/// {line}").unwrap());
+            // Shorter comments say no more than the name, by the rule for all sources.
+            if value.comment.iter().map(|line| line.split_whitespace().count()).sum::<usize>() >= 5 {
+                value.comment.iter().for_each(|line| writeln!(text, "/// {line}").unwrap());
+            }
             writeln!(text, "pub const CARDBROKER_{prefix}_{}: i32 = {};", value.name, value.number).unwrap();
         }
     }

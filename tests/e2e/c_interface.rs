@@ -76,7 +76,8 @@ fn through_the_c_interface_no_pair_is_broken() -> anyhow::Result<()> {
             let report = stranger.report()?;
             ensure!(count(&report, "broken")? == 0 && count(&report, "pairs")? > 10, "{report}");
             let at_insertion: Value = serde_json::from_str(&rival.line()?)?;
-            ensure!(count(&at_insertion, "attempts")? > 0 && count(&at_insertion, "connections")? == 0);
+            // It may have been faster than the broker, which then waits until it is gone.
+            ensure!(count(&at_insertion, "attempts")? > 0, "{at_insertion}");
             ensure!(card.seen().by_instruction[0xA4] > 30);
         }
         Ok(())

@@ -100,7 +100,7 @@ impl World {
 /// Runs a story with children in Rust and in the languages whose clients could be built.
 fn tell_with_children(story: impl AsyncFnOnce(World) -> anyhow::Result<()>) -> anyhow::Result<()> {
     let rust = ("rust", PathBuf::from(env!("CARGO_BIN_EXE_rust-pairs")));
-    let others = languages()?.iter().map(|language| (language.name, language.program("pairs")));
+    let others = languages()?.into_iter().map(|language| (language.name, language.program("pairs")));
     let programs = iter::once(rust).chain(others).collect();
     tell(async { story(World::new(programs).await?).await })
 }
@@ -213,7 +213,7 @@ fn bare_stubs_of_each_language_list_and_transmit() -> anyhow::Result<()> {
         let readers = stub.list_readers(ListReadersRequest::default()).await?.into_inner().readers.len();
         let answered = wire::transmit(&mut stub, wire::request(READER, &[SELECT_AND_FETCH])).await?;
         assert_eq!(json!({"readers": readers, "status_word": wire::apdu(&answered.results[0]).status_word}), expected);
-        for language in languages()?.iter().filter(|language| language.has_stubs()) {
+        for language in languages()?.into_iter().filter(|language| language.has_stubs()) {
             let report = Program::spawn(&mut world.stranger(&language.program("bare"), &[READER]))?.report()?;
             assert_eq!(report, expected, "{}", language.name);
         }

@@ -118,10 +118,8 @@
 // Go on after 90 00 only.
 #define CARDBROKER_STOP_RULE_ONLY_9000 3
 
-// Not valid.
 #define CARDBROKER_PIN_PAD_OPERATION_UNSPECIFIED 0
 
-// The PIN (FEATURE_VERIFY_PIN_DIRECT).
 #define CARDBROKER_PIN_PAD_OPERATION_VERIFY 1
 
 // The old and the new PIN (FEATURE_MODIFY_PIN_DIRECT).
@@ -130,13 +128,10 @@
 // The default: the same as ASCII.
 #define CARDBROKER_PIN_ENCODING_UNSPECIFIED 0
 
-// One byte a digit.
 #define CARDBROKER_PIN_ENCODING_ASCII 1
 
-// Two digits a byte.
 #define CARDBROKER_PIN_ENCODING_BCD 2
 
-// Never sent.
 #define CARDBROKER_STATUS_WORD_SOURCE_UNSPECIFIED 0
 
 // The command as it was given.
@@ -148,7 +143,6 @@
 // A GET RESPONSE after the command: `data` holds the data received so far.
 #define CARDBROKER_STATUS_WORD_SOURCE_GET_RESPONSE 3
 
-// Never sent.
 #define CARDBROKER_DELIVERY_UNSPECIFIED 0
 
 // The command did not reach the card. Sending it again is safe.
@@ -177,7 +171,6 @@
 // An operator has released the reader. Not sent yet.
 #define CARDBROKER_REVOCATION_CAUSE_RELEASED 4
 
-// Never sent.
 #define CARDBROKER_ERROR_REASON_UNSPECIFIED 0
 
 // INVALID_ARGUMENT. The request violates a rule of the contract; `field_violations` names the field, if there is one.
@@ -309,7 +302,6 @@
 // the configuration.
 #define CARDBROKER_ERROR_REASON_PROTOCOL_MISMATCH 37
 
-// Never sent.
 #define CARDBROKER_READER_STATE_UNSPECIFIED 0
 
 // No card in the reader.
@@ -336,7 +328,6 @@
 // PC/SC does not serve the reader at the moment, for example because its service is restarting.
 #define CARDBROKER_READER_STATE_UNAVAILABLE 7
 
-// No protocol was negotiated.
 #define CARDBROKER_CARD_PROTOCOL_UNSPECIFIED 0
 
 // T=0, byte-oriented (ISO 7816-3 §10).
