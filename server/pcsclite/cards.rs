@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{
     connection::Connection,
-    holding::{Need, session_request},
+    holding::Need,
     input::Ended,
 };
 use crate::registry::ReaderView;
@@ -119,7 +119,7 @@ impl Connection {
             Err(code) => return Ok(Err(code)),
         };
         if share != Share::Direct
-            && let Err(failure) = self.shared.broker.check_session(&self.request_context(&id), &session_request(share))
+            && let Err(failure) = self.shared.broker.check_session(&self.request_context(&id), &self.session_request(share))
         {
             return Ok(Err(Code::from(&failure)));
         }

@@ -11,7 +11,7 @@ use cardbroker_core::{
 };
 use tokio::{
     net::UnixStream,
-    sync::Notify,
+    sync::watch,
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
@@ -72,7 +72,8 @@ pub(super) struct Connection {
 
 struct Context {
     number: u32,
-    cancelled: Arc<Notify>,
+    /// Changes when the wait of the context is cancelled.
+    cancelled: watch::Receiver<()>,
 }
 
 /// The next thing for a connection to do.
@@ -193,7 +194,7 @@ impl Connection {
             } => Ok(Step::Request(message?)),
             changed = readers.changed() => changed.map(|()| Step::Readers).map_err(|_| Ended::Stopping),
             Ok(()) = member.changed.changed() => Ok(Step::Shown),
-            () = cancelled(context.as_ref()) => Ok(Step::Cancelled),
+            () = cancelled(context.as_mut()) => Ok(Step::Cancelled),
             () = sleep_until(establish_by), if waits_for_context => Err(Ended::Gone),
         }
     }
@@ -266,6 +267,13 @@ impl Connection {
         self.context.as_ref().map(|context| context.number).ok_or(Ended::Foreign)
     }
 
+    /// A wait begins: what was cancelled before concerns an earlier one.
+    pub(super) fn forget_cancellation(&mut self) {
+        if let Some(context) = &mut self.context {
+            context.cancelled.mark_unchanged();
+        }
+    }
+
     /// Checks that the client names its own context.
     pub(super) fn check_context(&self, context: u32) -> Result<(), Ended> {
         if self.context()? == context { Ok(()) } else { Err(Ended::Foreign) }
@@ -294,9 +302,11 @@ impl Drop for Connection {
     }
 }
 
-async fn cancelled(context: Option<&Context>) {
-    match context {
-        Some(context) => context.cancelled.notified().await,
-        None => std::future::pending().await,
+async fn cancelled(context: Option<&mut Context>) {
+    if let Some(context) = context
+        && context.cancelled.changed().await.is_ok()
+    {
+        return;
     }
+    std::future::pending().await
 }

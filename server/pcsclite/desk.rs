@@ -16,7 +16,7 @@ use cardbroker_core::{
     },
     turns::places::Places,
 };
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use crate::{broker::ReaderList, process::random};
 
@@ -53,7 +53,8 @@ struct Process {
 struct Context {
     user: Principal,
     process: u64,
-    cancelled: Arc<Notify>,
+    /// Changes when the wait of the context is cancelled.
+    cancelled: watch::Sender<()>,
 }
 
 /// A connection's membership of its process. Dropping it leaves.
@@ -122,18 +123,17 @@ impl Desk {
         Member { desk: Arc::clone(self), key, process, changed, kept }
     }
 
-    /// Creates a context. Returns its number, and what is notified when its wait is cancelled.
+    /// Creates a context. Returns its number, and what changes when its wait is cancelled.
     ///
     /// # Errors
     /// [`Code::NO_MEMORY`] if there are too many.
-    pub(super) fn establish(&self, member: &Member, user: &Principal) -> Result<(u32, Arc<Notify>), Code> {
+    pub(super) fn establish(&self, member: &Member, user: &Principal) -> Result<(u32, watch::Receiver<()>), Code> {
         let mut state = self.lock();
         let number = free_number(|number| state.contexts.contains_key(&number)).map_err(|_| Code::NO_MEMORY)?;
         state.places.take(user.clone(), 1).map_err(|_| Code::NO_MEMORY)?;
-        let cancelled = Arc::new(Notify::new());
-        let context = Context { user: user.clone(), process: member.process, cancelled: Arc::clone(&cancelled) };
-        state.contexts.insert(number, context);
-        Ok((number, cancelled))
+        let (cancelled, is_cancelled) = watch::channel(());
+        state.contexts.insert(number, Context { user: user.clone(), process: member.process, cancelled });
+        Ok((number, is_cancelled))
     }
 
     /// Removes a context, whose handles are disconnected.
@@ -148,7 +148,7 @@ impl Desk {
     pub(super) fn cancel(&self, member: &Member, context: u32) -> Code {
         match self.lock().contexts.get(&context) {
             Some(context) if context.process == member.process => {
-                context.cancelled.notify_one();
+                context.cancelled.send_replace(());
                 Code::SUCCESS
             }
             _ => Code::INVALID_HANDLE,

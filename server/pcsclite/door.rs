@@ -8,7 +8,7 @@ use std::{
 
 use cardbroker_core::{
     caller::{Caller, Principal},
-    pcsclite::handles::ExclusiveRule,
+    pcsclite::handles::{ExclusiveRule, Share},
     turns::places::Places,
 };
 use tokio::net::UnixStream;
@@ -33,6 +33,8 @@ pub struct Settings {
     pub exclusive: ExclusiveRule,
     /// The isolation groups of programs.
     pub isolation: Isolation,
+    /// How long a handle that keeps its turn may idle while others wait.
+    pub idle: IdleTimes,
     /// Returns the settings of the reader with this name in PC/SC.
     pub reader: Box<dyn Fn(&str) -> ReaderSettings + Send + Sync>,
 }
@@ -42,7 +44,33 @@ impl Settings {
     pub fn new(config: &Config) -> Self {
         let readers = config.clone();
         let PcscliteConfig { exclusive, isolation, .. } = config.pcsclite;
-        Self { exclusive: exclusive.into(), isolation, reader: Box::new(move |name| readers.reader(name)) }
+        let reader = Box::new(move |name: &str| readers.reader(name));
+        Self { exclusive: exclusive.into(), isolation, idle: IdleTimes::default(), reader }
+    }
+}
+
+/// How long a handle that keeps its turn may idle while others wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IdleTimes {
+    /// A shared handle in a transaction.
+    pub shared: Duration,
+    /// An exclusive handle: a person may be entering a PIN.
+    pub exclusive: Duration,
+}
+
+impl Default for IdleTimes {
+    fn default() -> Self {
+        Self { shared: Duration::from_secs(10), exclusive: Duration::from_secs(20) }
+    }
+}
+
+impl IdleTimes {
+    /// The time of a handle with this share mode.
+    pub(super) fn of(self, share: Share) -> Duration {
+        match share {
+            Share::Exclusive => self.exclusive,
+            Share::Shared | Share::Direct => self.shared,
+        }
     }
 }
 

@@ -27,11 +27,6 @@ use crate::{
     },
 };
 
-/// How long a shared handle may idle in a transaction while others wait.
-const IDLE_SHARED: Duration = Duration::from_secs(10);
-/// How long an exclusive handle may idle while others wait: a person may be entering a PIN.
-const IDLE_EXCLUSIVE: Duration = Duration::from_secs(20);
-
 /// The purpose of a turn, and how the request for it waits.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Need {
@@ -51,21 +46,22 @@ impl Default for Need {
     }
 }
 
-/// The request for the turns of a handle with this share mode.
-pub(super) fn session_request(share: Share) -> SessionRequest {
-    let turn = TurnRequest {
-        reset_before: None,
-        if_insertion_id: None,
-        if_state_tag: None,
-        if_not_raised: false,
-        wait_timeout: MAX_WAIT,
-        card: CardRequirement::Required,
-    };
-    let idle_timeout = if share == Share::Exclusive { IDLE_EXCLUSIVE } else { IDLE_SHARED };
-    SessionRequest { turn, idle_timeout, disposition: Disposition::Leave, records: SessionRecords::Changes }
-}
 
 impl Connection {
+    /// The request for the turns of a handle with this share mode.
+    pub(super) fn session_request(&self, share: Share) -> SessionRequest {
+        let turn = TurnRequest {
+            reset_before: None,
+            if_insertion_id: None,
+            if_state_tag: None,
+            if_not_raised: false,
+            wait_timeout: MAX_WAIT,
+            card: CardRequirement::Required,
+        };
+        let idle_timeout = self.shared.settings.idle.of(share);
+        SessionRequest { turn, idle_timeout, disposition: Disposition::Leave, records: SessionRecords::Changes }
+    }
+
     /// The request for a turn of this context at the reader.
     pub(super) fn request_context<'a>(&'a self, reader: &'a str) -> RequestContext<'a> {
         RequestContext { caller: &self.caller, group: self.group(reader), reader, traceparent: None }
@@ -124,7 +120,7 @@ impl Connection {
     fn request_turn(&self, handle: u32) -> Result<Result<Opening, Failure>, Ended> {
         let at = self.connected(handle)?;
         let span = spans::session(&Span::current());
-        let open = || self.shared.broker.open_session(self.request_context(&at.reader), session_request(at.share));
+        let open = || self.shared.broker.open_session(self.request_context(&at.reader), self.session_request(at.share));
         Ok(span.in_scope(open))
     }
 
@@ -157,8 +153,12 @@ impl Connection {
     pub(super) fn settle_turn_with(&mut self, handle: u32, has_news: bool) {
         let (keeps, exclusive) =
             self.shared.desk.handles(|handles| (handles.keeps_turn(handle), handles.exclusive_reader(handle)));
-        let limit = exclusive.and_then(|reader| self.shared.idle_limit(&self.reader(&reader)?.names.display_name));
+        let limit = exclusive.as_ref().and_then(|reader| self.shared.idle_limit(&self.reader(reader)?.names.display_name));
+        let share = if exclusive.is_some() { Share::Exclusive } else { Share::Shared };
+        let idle_timeout = self.shared.settings.idle.of(share);
         let Some(held) = self.turns.held(handle) else { return };
+        // The handle may have another share mode since the turn began.
+        held.session.set_idle_timeout(idle_timeout);
         let was_kept = matches!(held.phase, Phase::Kept(_));
         held.on_call_over(if keeps && !has_news { Phase::Kept(limit) } else { Phase::Resting { has_news } });
         if keeps && !was_kept {
@@ -199,6 +199,14 @@ impl Connection {
         drop(held.session.close());
     }
 
+    /// Ends the turn of the handle with a reset of the card: its program is told that the card was inserted again.
+    fn lose_turn(&mut self, handle: u32) {
+        if let Some(Turn::Held(held)) = self.turns.take(handle) {
+            let selection = held.session.marks().selection();
+            self.shared.desk.handles(|handles| handles.on_turn_over(handle, selection));
+        }
+    }
+
     /// The client leaves: a turn that the handle keeps ends with a reset of the card.
     pub(super) fn abandon_turn(&mut self, handle: u32) {
         let keeps = self.shared.desk.handles(|handles| handles.keeps_turn(handle));
@@ -227,7 +235,7 @@ impl Connection {
             }
             Event::Idle => {
                 self.revoke(handle);
-                self.end_turn(handle);
+                self.lose_turn(handle);
             }
             Event::Over(_) if !self.has_begun(handle) => self.end_turn(handle),
             Event::Over(over) => {

@@ -42,7 +42,7 @@ mod turns;
 mod waiting;
 
 pub use self::{
-    door::{Door, Settings},
+    door::{Door, IdleTimes, Settings},
     loops::{Loop, check_loop},
     private::{PrivateDoor, PrivateDoors},
 };

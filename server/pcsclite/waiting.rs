@@ -26,6 +26,9 @@ impl Connection {
             }
             wire::Request::Wait => {
                 let reads_array = self.version == Version::V4_6;
+                if !self.waits.machine.is_waiting() {
+                    self.forget_cancellation();
+                }
                 self.refresh();
                 if reads_array {
                     self.waits.revision = self.shared.desk.shown(&self.member, 0).revision;

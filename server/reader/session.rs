@@ -175,6 +175,11 @@ impl Session {
         self.grant.activity.is_pair_open()
     }
 
+    /// Changes the maximum idle time while others wait. A shorter one has effect within a second.
+    pub fn set_idle_timeout(&self, idle_timeout: Duration) {
+        self.grant.activity.set_idle_timeout(idle_timeout);
+    }
+
     /// How long the session waited for its turn.
     pub fn queue_duration(&self) -> Duration {
         self.queue_duration

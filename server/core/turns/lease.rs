@@ -103,7 +103,8 @@ impl Lease {
     }
 }
 
-/// Whether a session has running tasks: its holder reports new tasks, the card thread reports finished ones.
+/// Whether a session has running tasks, and how long it may have none: its holder reports new tasks, the card thread
+/// reports finished ones.
 #[derive(Debug)]
 pub struct Activity {
     began: Instant,
@@ -112,17 +113,30 @@ pub struct Activity {
     idle_since: AtomicU64,
     /// Whether the last command is a link of a chain, or its answer offers more.
     is_pair_open: AtomicBool,
+    /// The maximum idle time while others wait, in milliseconds.
+    idle_timeout: AtomicU64,
 }
 
 impl Activity {
     /// Creates the activity of a session that begins now, idle.
-    pub fn new(now: Instant) -> Self {
+    pub fn new(now: Instant, idle_timeout: Duration) -> Self {
         Self {
             began: now,
             pending: AtomicU32::new(0),
             idle_since: AtomicU64::new(0),
             is_pair_open: AtomicBool::new(false),
+            idle_timeout: AtomicU64::new(milliseconds(idle_timeout)),
         }
+    }
+
+    /// Changes the maximum idle time from now on.
+    pub fn set_idle_timeout(&self, idle_timeout: Duration) {
+        self.idle_timeout.store(milliseconds(idle_timeout), Ordering::Release);
+    }
+
+    /// The terms of the session now.
+    pub fn terms(&self) -> Terms {
+        Terms { idle_timeout: Duration::from_millis(self.idle_timeout.load(Ordering::Acquire)) }
     }
 
     /// Records that the card thread was sent a task.
@@ -132,8 +146,7 @@ impl Activity {
 
     /// Records that a task ended at `now`.
     pub fn done(&self, now: Instant) {
-        let since = now.saturating_duration_since(self.began).as_millis();
-        self.idle_since.store(u64::try_from(since).unwrap_or(u64::MAX), Ordering::Release);
+        self.idle_since.store(milliseconds(now.saturating_duration_since(self.began)), Ordering::Release);
         self.pending.fetch_sub(1, Ordering::AcqRel);
     }
 
@@ -152,6 +165,10 @@ impl Activity {
         let is_idle = self.pending.load(Ordering::Acquire) == 0;
         is_idle.then(|| self.began + Duration::from_millis(self.idle_since.load(Ordering::Acquire)))
     }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The terms on which an idle session must give way to waiters. [`super::bounds`] bounds a busy session.
@@ -203,7 +220,7 @@ mod tests {
     #[test]
     fn a_session_idles_while_none_of_its_tasks_runs() {
         let now = Instant::now();
-        let activity = Activity::new(now);
+        let activity = Activity::new(now, SECOND);
         assert_eq!(activity.idle_since(), Some(now));
         activity.on_task();
         activity.on_task();
@@ -211,6 +228,9 @@ mod tests {
         assert_eq!(activity.idle_since(), None);
         activity.done(now + 2 * SECOND);
         assert_eq!(activity.idle_since(), Some(now + 2 * SECOND));
+        assert_eq!(activity.terms(), Terms { idle_timeout: SECOND });
+        activity.set_idle_timeout(5 * SECOND);
+        assert_eq!(activity.terms(), Terms { idle_timeout: 5 * SECOND });
     }
 
     #[test]

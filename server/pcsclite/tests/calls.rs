@@ -518,6 +518,27 @@ async fn a_wait_ends_by_a_change_by_stop_or_by_cancel() {
 }
 
 #[tokio::test]
+async fn a_cancel_without_a_wait_does_not_end_the_next_one() {
+    let mut world = world().await;
+    let [(mut waiter, one), (mut rival, two)] = pair(&mut world).await;
+    assert_eq!(rival.begin(two).await, Code::SUCCESS);
+    // Held for a second. The wait comes at once after it.
+    waiter.send(0x07, &[one, 0].map(u32::to_ne_bytes).concat(), &[]).await;
+    waiter.send(0x13, &[], &[]).await;
+    for _ in 0..10 {
+        assert_eq!(rival.status(two).await, Code::SUCCESS);
+    }
+    let mut canceller = world.connect(1);
+    assert_eq!(canceller.code(0x0D, &[waiter.context, 0]).await, Code::SUCCESS);
+    assert_eq!(waiter.receive(8).await[4..], Code::SHARING_VIOLATION.0.to_ne_bytes());
+    waiter.receive(16 * 184).await;
+    assert_eq!(rival.status(two).await, Code::SUCCESS);
+    waiter.send(0x14, &[], &[]).await;
+    assert_eq!(waiter.receive(8).await, [0; 8], "stopped, not cancelled");
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn a_program_that_names_anothers_handle_is_closed() {
     let mut world = world().await;
     let [(mut first, one), (mut second, _)] = pair(&mut world).await;

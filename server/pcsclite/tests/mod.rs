@@ -2,4 +2,5 @@
 
 mod calls;
 mod conversations;
+mod idle;
 mod program;

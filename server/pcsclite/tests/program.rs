@@ -18,12 +18,12 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     backend::simulated::Simulated,
-    broker::{Broker, BrokerTasks},
+    broker::{Broker, BrokerTasks, VisibleReaders},
     caller::group::GroupKey,
     config::{Config, PcscliteConfig},
     listen::DoorBudgets,
     pcsclite::{
-        Settings,
+        IdleTimes, Settings,
         door::{Entrance, Shared},
     },
     policy::audit::AuditTrail,
@@ -47,6 +47,11 @@ impl World {
     pub(super) async fn new(pcsclite: PcscliteConfig) -> Self {
         let mut config = Config::default();
         config.pcsclite = pcsclite;
+        Self::with(config, IdleTimes::default()).await
+    }
+
+    /// A world of a broker with this configuration, at whose door handles may idle for so long.
+    pub(super) async fn with(config: Config, idle: IdleTimes) -> Self {
         let (backend, trail) = (Arc::new(Simulated::new(2)), AuditTrail::default());
         let policy = Policy::new(Vec::new(), example(USER));
         let (broker, tasks) = Broker::start(backend, config.clone(), policy, trail, "epoch".into()).await.unwrap();
@@ -54,8 +59,18 @@ impl World {
         while readers.list().iter().any(|reader| reader.status.state != State::Ready) {
             readers.changed().await.unwrap();
         }
-        let shared = Shared::new(broker, Settings::new(&config), DoorBudgets::default(), CancellationToken::new());
+        let settings = Settings { idle, ..Settings::new(&config) };
+        let shared = Shared::new(broker, settings, DoorBudgets::default(), CancellationToken::new());
         Self { tasks, shared, config, connections: TaskTracker::new(), next: 1 }
+    }
+
+    /// Waits until the broker does not hold the card of the first reader.
+    pub(super) async fn becomes_released(&self) {
+        let mut readers = self.shared.broker.follow_readers(&Caller::local(1, USER, 0, Some(1), Some(1)));
+        let is_held = |readers: &mut VisibleReaders| readers.list().iter().next().unwrap().status.protocol.is_some();
+        while is_held(&mut readers) {
+            timeout(LONGEST, readers.changed()).await.expect("the card is still held").unwrap();
+        }
     }
 
     /// Opens a new door in front of the same broker, where no request was refused yet. Nobody is connected to the old.

@@ -16,7 +16,7 @@ use cardbroker_core::{
     status::card_removed,
     turns::{
         bounds,
-        lease::{Activity, LeaseNumber, Terms, Verdict},
+        lease::{Activity, LeaseNumber, Verdict},
         request::RequestNumber,
         turn::{Disposition, Left},
     },
@@ -52,12 +52,11 @@ pub(super) struct Holding {
     arrived: Instant,
     /// The beginning of the session's turn.
     began: Instant,
-    /// The terms on which the session must give way to waiters because it idles.
-    terms: Terms,
     /// The time from which other callers have waited, of any group. Set by [`Actor::judge_session`]; `None` while none
     /// waits.
     contended: Option<Instant>,
-    /// Whether a task is in progress. Written by the holder and the card thread, read here.
+    /// Whether a task is in progress, and how long the session may idle. Written by the holder and the card thread,
+    /// read here.
     activity: Arc<Activity>,
     /// Sends the holder the number of waiting callers.
     waiters: watch::Sender<usize>,
@@ -119,7 +118,7 @@ impl Actor {
         let (waiters, waiters_seen) = watch::channel(0);
         let (over, over_seen) = watch::channel(None);
         let others_wait = Arc::<AtomicBool>::default();
-        let activity = Arc::new(Activity::new(now));
+        let activity = Arc::new(Activity::new(now, session.request.idle_timeout));
         let granted = self.leases.grant();
         let (lease, arrived) = (granted.number(), session.arrived);
         let grant = Grant {
@@ -133,7 +132,6 @@ impl Actor {
             others_wait: Arc::clone(&others_wait),
             over: over_seen,
         };
-        let terms = Terms { idle_timeout: session.request.idle_timeout };
         // Before the grant, with which the holder may send its first task at once.
         self.record_turn_began(session.access.origin(), lease, arrived, None, now);
         if session.grant.send(Ok(grant)).is_err() {
@@ -158,7 +156,6 @@ impl Actor {
             lease,
             arrived,
             began: now,
-            terms,
             contended: None,
             activity,
             waiters,
@@ -185,7 +182,7 @@ impl Actor {
         // Before the number, which wakes the holder.
         holding.others_wait.store(self.schedule.is_contended(), Ordering::Relaxed);
         holding.waiters.send_if_modified(|current| std::mem::replace(current, callers) != callers);
-        if holding.terms.judge(now, holding.contended, holding.activity.idle_since()) == Verdict::Idles {
+        if holding.activity.terms().judge(now, holding.contended, holding.activity.idle_since()) == Verdict::Idles {
             let message = "the session idled while others waited: open a new one";
             self.end_session(Failure::revoked(Cause::Idle, message));
         }
@@ -208,7 +205,7 @@ impl Actor {
     /// The time of the next check whether the session that has the card idles for too long.
     pub(super) fn session_deadline(&self, now: Instant) -> Option<Instant> {
         let Some(Work::Session(holding)) = self.worker.work() else { return None };
-        match holding.terms.judge(now, holding.contended, holding.activity.idle_since()) {
+        match holding.activity.terms().judge(now, holding.contended, holding.activity.idle_since()) {
             Verdict::GoOn(check) => check,
             Verdict::Idles => Some(now),
         }

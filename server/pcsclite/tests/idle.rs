@@ -1,0 +1,174 @@
+//! Handles that keep their turn and idle: how long they may, and what they are told when they have lost it.
+
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use cardbroker_core::pcsclite::code::Code;
+
+use super::program::{Program, World};
+use crate::{config::Config, pcsclite::IdleTimes};
+
+const READER: &str = "Simulated Reader 00";
+const EXCLUSIVE: u32 = 1;
+const SHARED: u32 = 2;
+const DIRECT: u32 = 3;
+const READ: &[u8] = &[0x00, 0xB0, 0x00, 0x00, 0x02];
+const VERIFY: &[u8] = b"\x00\x20\x00\x80\x0812345678";
+const IS_VERIFIED: &[u8] = &[0x00, 0x20, 0x00, 0x80];
+
+/// So long that no test waits for it.
+const LONG: Duration = Duration::from_secs(60);
+const SHORT: Duration = Duration::from_millis(200);
+
+async fn world(shared: Duration, exclusive: Duration) -> World {
+    World::with(Config::default(), IdleTimes { shared, exclusive }).await
+}
+
+/// The time until the handle has its turn, for a transaction with one command.
+async fn time_to_turn(program: &mut Program, handle: u32) -> Duration {
+    let asked = Instant::now();
+    while program.begin(handle).await == Code::SHARING_VIOLATION {
+        assert!(asked.elapsed() < Duration::from_secs(20), "the card is never free");
+    }
+    let waited = asked.elapsed();
+    program.transmit(handle, READ).await.unwrap();
+    assert_eq!(program.end(handle, 0).await, Code::SUCCESS);
+    waited
+}
+
+async fn reconnect(program: &mut Program, handle: u32, share: u32) -> Code {
+    program.code(0x05, &[handle, share, 3, 0, 0, 0]).await
+}
+
+/// The number of insertions and removals of the first reader's card that the program is told.
+async fn event_counter(program: &mut Program) -> u32 {
+    program.send(0x12, &[], &[]).await;
+    let array = program.receive(16 * 184).await;
+    u32::from_ne_bytes(array[128..132].try_into().unwrap())
+}
+
+#[tokio::test]
+async fn an_idle_transaction_ends_and_is_told_a_reset() {
+    let mut world = world(SHORT, LONG).await;
+    let (mut first, mut second) = (world.program(1, 4).await, world.program(2, 4).await);
+    let (one, _) = first.connect(READER, SHARED).await.unwrap();
+    let (two, _) = second.connect(READER, SHARED).await.unwrap();
+    assert_eq!(first.begin(one).await, Code::SUCCESS);
+    assert_eq!(first.transmit(one, VERIFY).await.unwrap(), [0x90, 0]);
+    let counter = event_counter(&mut first).await;
+    let waited = time_to_turn(&mut second, two).await;
+    assert!(waited >= SHORT, "{waited:?}");
+    assert_eq!(first.status(one).await, Code::RESET_CARD);
+    assert_eq!(first.transmit(one, READ).await, Err(Code::RESET_CARD));
+    assert_eq!(first.end(one, 0).await, Code::RESET_CARD);
+    assert_eq!(event_counter(&mut first).await, counter, "the card was not taken out");
+    assert_eq!(reconnect(&mut first, one, SHARED).await, Code::SUCCESS);
+    assert_eq!(first.transmit(one, IS_VERIFIED).await.unwrap(), [0x63, 0xC3]);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn an_idle_exclusive_handle_is_told_another_insertion() {
+    let mut world = world(LONG, SHORT).await;
+    let (mut first, mut second) = (world.program(1, 4).await, world.program(2, 4).await);
+    let (one, _) = first.connect(READER, EXCLUSIVE).await.unwrap();
+    assert_eq!(first.transmit(one, VERIFY).await.unwrap(), [0x90, 0]);
+    let (two, _) = second.connect(READER, SHARED).await.unwrap();
+    let counters = [event_counter(&mut first).await, event_counter(&mut second).await];
+    // A program that waits for a change meanwhile is woken.
+    let mut sibling = world.program(1, 4).await;
+    sibling.send(0x13, &[], &[]).await;
+    sibling.receive(16 * 184).await;
+    let waited = time_to_turn(&mut second, two).await;
+    assert!(waited >= SHORT, "{waited:?}");
+    assert_eq!(sibling.receive(8).await, [0; 8]);
+    assert_eq!(event_counter(&mut first).await, counters[0] + 2);
+    assert_eq!(event_counter(&mut second).await, counters[1], "other programs see nothing of it");
+    assert_eq!(first.status(one).await, Code::REMOVED_CARD);
+    assert_eq!(first.transmit(one, READ).await, Err(Code::REMOVED_CARD));
+    assert_eq!(reconnect(&mut first, one, EXCLUSIVE).await, Code::SUCCESS);
+    assert_eq!(first.transmit(one, IS_VERIFIED).await.unwrap(), [0x63, 0xC3]);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn nobody_loses_an_idle_turn_alone() {
+    let mut world = world(SHORT, SHORT).await;
+    let mut program = world.program(1, 4).await;
+    let (handle, _) = program.connect(READER, EXCLUSIVE).await.unwrap();
+    program.transmit(handle, VERIFY).await.unwrap();
+    tokio::time::sleep(3 * SHORT).await;
+    assert_eq!(program.transmit(handle, IS_VERIFIED).await.unwrap(), [0x90, 0]);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_turn_idles_as_long_as_its_share_mode_may_now() {
+    // From shared to exclusive.
+    let mut world = world(SHORT, 4 * SHORT).await;
+    let (mut first, mut second) = (world.program(1, 4).await, world.program(2, 4).await);
+    let (one, _) = first.connect(READER, SHARED).await.unwrap();
+    let (two, _) = second.connect(READER, SHARED).await.unwrap();
+    assert_eq!(first.begin(one).await, Code::SUCCESS);
+    assert_eq!(reconnect(&mut first, one, EXCLUSIVE).await, Code::SUCCESS);
+    let waited = time_to_turn(&mut second, two).await;
+    assert!(waited >= 4 * SHORT, "{waited:?}");
+    assert_eq!(first.status(one).await, Code::REMOVED_CARD);
+    world.stop().await;
+    // And back.
+    let mut world = self::world(SHORT, LONG).await;
+    let (mut first, mut second) = (world.program(1, 4).await, world.program(2, 4).await);
+    let (one, _) = first.connect(READER, EXCLUSIVE).await.unwrap();
+    let (two, _) = second.connect(READER, SHARED).await.unwrap();
+    assert_eq!(first.begin(one).await, Code::SUCCESS);
+    first.transmit(one, READ).await.unwrap();
+    assert_eq!(reconnect(&mut first, one, SHARED).await, Code::SUCCESS);
+    let waited = time_to_turn(&mut second, two).await;
+    assert!(waited >= SHORT, "{waited:?}");
+    assert_eq!(first.status(one).await, Code::RESET_CARD);
+    world.stop().await;
+}
+
+/// A broker that takes the card for turns only, and releases it after so long.
+async fn on_demand(release_after: &str) -> World {
+    let text = format!("[[reader]]\nmatch = \".*\"\nown = \"on_demand\"\nrelease_after = \"{release_after}\"\n");
+    World::with(Config::parse(Path::new("c.toml"), &text).unwrap(), IdleTimes::default()).await
+}
+
+#[tokio::test]
+async fn a_card_on_demand_is_released_by_an_idle_exclusive_handle() {
+    let mut world = on_demand("1s").await;
+    let mut program = world.program(1, 4).await;
+    let (handle, _) = program.connect(READER, EXCLUSIVE).await.unwrap();
+    assert_eq!(program.transmit(handle, VERIFY).await.unwrap(), [0x90, 0]);
+    let counter = event_counter(&mut program).await;
+    let idle = Instant::now();
+    while program.status(handle).await == Code::SUCCESS {
+        assert!(idle.elapsed() < Duration::from_secs(10), "it keeps the card");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(idle.elapsed() >= Duration::from_millis(900), "{:?}", idle.elapsed());
+    assert_eq!(program.status(handle).await, Code::REMOVED_CARD);
+    assert_eq!(event_counter(&mut program).await, counter + 2);
+    assert_eq!(reconnect(&mut program, handle, EXCLUSIVE).await, Code::SUCCESS);
+    assert_eq!(program.transmit(handle, IS_VERIFIED).await.unwrap(), [0x63, 0xC3]);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn handles_without_a_turn_do_not_keep_a_card_on_demand() {
+    let mut world = on_demand("0s").await;
+    let mut program = world.program(1, 4).await;
+    let (handle, _) = program.connect(READER, SHARED).await.unwrap();
+    let (direct, _) = program.connect(READER, DIRECT).await.unwrap();
+    assert_eq!(program.transmit(handle, VERIFY).await.unwrap(), [0x90, 0]);
+    // With both handles connected.
+    world.becomes_released().await;
+    assert_eq!(program.status(direct).await, Code::SUCCESS);
+    assert_eq!(program.begin(handle).await, Code::RESET_CARD, "the release is a reset");
+    assert_eq!(reconnect(&mut program, handle, SHARED).await, Code::SUCCESS);
+    assert_eq!(program.transmit(handle, IS_VERIFIED).await.unwrap(), [0x63, 0xC3]);
+    world.stop().await;
+}
