@@ -4,3 +4,4 @@ mod calls;
 mod conversations;
 mod idle;
 mod program;
+mod sharing;

@@ -6,7 +6,7 @@ use cardbroker_core::{
     caller::Caller,
     pcsclite::code::Code,
     policy::Policy,
-    status::State,
+    status::{ReaderStatus, State},
     user::{example, example_account},
 };
 use tokio::{
@@ -18,7 +18,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     backend::simulated::Simulated,
-    broker::{Broker, BrokerTasks, VisibleReaders},
+    broker::{Broker, BrokerTasks},
     caller::group::GroupKey,
     config::{Config, PcscliteConfig},
     listen::DoorBudgets,
@@ -37,6 +37,8 @@ pub(super) const USER: u32 = 1001;
 /// A broker with simulated readers, and its door without a listener.
 pub(super) struct World {
     tasks: BrokerTasks,
+    /// The readers, to insert and remove cards.
+    pub(super) readers: Simulated,
     shared: Arc<Shared>,
     config: Config,
     connections: TaskTracker,
@@ -52,7 +54,8 @@ impl World {
 
     /// A world of a broker with this configuration, at whose door handles may idle for so long.
     pub(super) async fn with(config: Config, idle: IdleTimes) -> Self {
-        let (backend, trail) = (Arc::new(Simulated::new(2)), AuditTrail::default());
+        let (cards, trail) = (Simulated::new(2), AuditTrail::default());
+        let backend = Arc::new(cards.clone());
         let policy = Policy::new(Vec::new(), example(USER));
         let (broker, tasks) = Broker::start(backend, config.clone(), policy, trail, "epoch".into()).await.unwrap();
         let mut readers = broker.follow_readers(&Caller::local(1, example_account(USER), Some(1), Some(1)));
@@ -61,15 +64,23 @@ impl World {
         }
         let settings = Settings { idle, ..Settings::new(&config) };
         let shared = Shared::new(broker, settings, DoorBudgets::default(), CancellationToken::new());
-        Self { tasks, shared, config, connections: TaskTracker::new(), next: 1 }
+        Self { tasks, readers: cards, shared, config, connections: TaskTracker::new(), next: 1 }
     }
 
     /// Waits until the broker does not hold the card of the first reader.
     pub(super) async fn becomes_released(&self) {
+        self.becomes(0, |status| status.protocol.is_none()).await;
+    }
+
+    /// Waits until the broker takes a new card in the reader with this index.
+    pub(super) async fn becomes_settling(&self, reader: usize) {
+        self.becomes(reader, |status| status.state == State::Settling).await;
+    }
+
+    async fn becomes(&self, reader: usize, wished: impl Fn(&ReaderStatus) -> bool) {
         let mut readers = self.shared.broker.follow_readers(&Caller::local(1, USER, 0, Some(1), Some(1)));
-        let is_held = |readers: &mut VisibleReaders| readers.list().iter().next().unwrap().status.protocol.is_some();
-        while is_held(&mut readers) {
-            timeout(LONGEST, readers.changed()).await.expect("the card is still held").unwrap();
+        while !wished(&readers.list().iter().nth(reader).unwrap().status) {
+            timeout(LONGEST, readers.changed()).await.expect("the reader stays as it is").unwrap();
         }
     }
 

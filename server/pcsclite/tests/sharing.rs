@@ -1,0 +1,92 @@
+//! Share modes under `exclusive = "strict"`, the limits of handles, and turns that end while a request is held.
+
+use std::time::{Duration, Instant};
+
+use cardbroker_core::{pcsclite::code::Code, simulated_card::CardOptions};
+
+use super::program::{Program, World};
+use crate::config::{Exclusive, PcscliteConfig};
+
+const READERS: [&str; 2] = ["Simulated Reader 00", "Simulated Reader 01"];
+const EXCLUSIVE: u32 = 1;
+const SHARED: u32 = 2;
+const DIRECT: u32 = 3;
+const READ: &[u8] = &[0x00, 0xB0, 0x00, 0x00, 0x02];
+/// The maximum number of handles of one user.
+const HANDLES: usize = 512;
+
+async fn reconnect(program: &mut Program, handle: u32, share: u32) -> Code {
+    program.code(0x05, &[handle, share, 3, 0, 0, 0]).await
+}
+
+async fn disconnect(program: &mut Program, handle: u32) {
+    assert_eq!(program.code(0x06, &[handle, 0, 0]).await, Code::SUCCESS);
+}
+
+#[tokio::test]
+async fn strict_share_modes_are_those_of_pcscd() {
+    let mut world = World::new(PcscliteConfig { exclusive: Exclusive::Strict, ..PcscliteConfig::default() }).await;
+    let (mut first, mut second) = (world.program(1, 4).await, world.program(2, 4).await);
+    let (one, _) = first.connect(READERS[0], EXCLUSIVE).await.unwrap();
+    for share in [EXCLUSIVE, SHARED, DIRECT] {
+        assert_eq!(second.connect(READERS[0], share).await, Err(Code::SHARING_VIOLATION), "share mode {share}");
+    }
+    second.connect(READERS[1], EXCLUSIVE).await.expect("another reader");
+    assert_eq!(reconnect(&mut first, one, SHARED).await, Code::SUCCESS);
+    let (two, _) = second.connect(READERS[0], SHARED).await.unwrap();
+    assert_eq!(second.connect(READERS[0], EXCLUSIVE).await, Err(Code::SHARING_VIOLATION));
+    assert_eq!(reconnect(&mut first, one, EXCLUSIVE).await, Code::SHARING_VIOLATION);
+    assert_eq!(first.transmit(one, READ).await.unwrap()[2..], [0x90, 0], "it is still a shared handle");
+    disconnect(&mut second, two).await;
+    assert_eq!(reconnect(&mut first, one, EXCLUSIVE).await, Code::SUCCESS);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn too_many_handles_of_one_user_find_no_memory() {
+    let mut world = World::new(PcscliteConfig::default()).await;
+    let (mut first, mut second) = (world.program(1, 4).await, world.program(2, 4).await);
+    let mut handles = Vec::new();
+    for _ in 0..HANDLES {
+        handles.push(first.connect(READERS[0], SHARED).await.unwrap().0);
+    }
+    assert_eq!(second.connect(READERS[1], DIRECT).await, Err(Code::NO_MEMORY), "of all processes together");
+    assert_eq!(first.transmit(handles[HANDLES - 1], READ).await.unwrap()[2..], [0x90, 0]);
+    disconnect(&mut first, handles[0]).await;
+    let (two, _) = second.connect(READERS[1], DIRECT).await.expect("a handle is free again");
+    disconnect(&mut second, two).await;
+    // The end of a program frees its handles.
+    drop(first);
+    let asked = Instant::now();
+    for _ in 0..HANDLES {
+        while let Err(code) = second.connect(READERS[1], DIRECT).await {
+            assert!(code == Code::NO_MEMORY && asked.elapsed() < Duration::from_secs(10), "{code:?}");
+        }
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_turn_ends_while_its_context_waits_for_a_new_card() {
+    let mut world = World::new(PcscliteConfig::default()).await;
+    let (mut first, mut second) = (world.program(1, 4).await, world.program(2, 4).await);
+    let (one, _) = first.connect(READERS[0], SHARED).await.unwrap();
+    let (two, _) = second.connect(READERS[0], SHARED).await.unwrap();
+    let slow = CardOptions { reset_time: Duration::from_millis(1500), ..CardOptions::default() };
+    world.readers.insert(1, slow);
+    world.becomes_settling(1).await;
+    // Its turn rests when the request for the other reader begins to wait.
+    first.transmit(one, READ).await.unwrap();
+    let asked = Instant::now();
+    let connecting = tokio::spawn(async move {
+        let connected = first.connect(READERS[1], SHARED).await;
+        (first, connected, asked.elapsed())
+    });
+    assert_eq!(second.begin(two).await, Code::SUCCESS);
+    let waited = asked.elapsed();
+    assert!(waited < Duration::from_millis(700), "the turn has not ended for {waited:?}");
+    let (_first, connected, took) = connecting.await.unwrap();
+    connected.expect("the card was taken meanwhile");
+    assert!(took > waited, "the request was answered before: {took:?}");
+    world.stop().await;
+}
