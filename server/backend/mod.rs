@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use cardbroker_core::{
     apdu::ApduBytes,
+    pcsclite::chain::Chain,
     slot::{CardCommand, CardInfo, ProtocolChoice, ResetKind, ServiceError, SlotError, SlotName, SlotStatus},
 };
 
@@ -17,8 +18,17 @@ pub const MAX_RESPONSE_BYTES: usize = 65_548;
 
 /// A card stack. Each of its parts has a thread of its own, so every call may block.
 pub trait Backend: Send + Sync + 'static {
+    /// Tells the stack the epoch of this run, by which it finds a broker that is its own stack. Comes before the
+    /// monitor of that run.
+    fn set_epoch(&self, _epoch: &str) {}
+
     /// Creates a monitor of all slots, for the monitor thread.
     fn monitor(&self) -> Box<dyn Monitor>;
+
+    /// The epochs of the brokers that provide the stack, the nearest first.
+    fn brokers_below(&self) -> Chain {
+        Chain::default()
+    }
 
     /// Ends the monitor's current wait early, or its next one. May miss a wait that is just beginning.
     fn wake_monitor(&self);

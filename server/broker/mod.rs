@@ -19,6 +19,7 @@ use cardbroker_core::{
     error::Failure,
     journal::ShownRules,
     outcomes::{Outcome, OutcomeLimits, RequestKey},
+    pcsclite::chain::{self, Chain},
     policy::{Policy, rule::Operation},
     turns::limits::Limits,
 };
@@ -77,6 +78,8 @@ pub struct Broker {
     groups: Groups,
     /// Runs the units with a `request_id` and keeps their outcomes. [`BrokerTasks`] waits for their end.
     executions: Executions,
+    /// The card stack, for [`Broker::chain`]. The registry and the readers use it.
+    stack: Arc<dyn Backend>,
 }
 
 /// The caller, group and reader of a request.
@@ -96,6 +99,11 @@ impl Broker {
     /// The number of resets and changes so far of the card in the reader of this name; 0 without a reader.
     pub fn card_resets(&self, reader: &str) -> u64 {
         self.readers.routes.borrow().get(reader).map_or(0, |handle| handle.marks().resets())
+    }
+
+    /// The epoch of this broker, and those of the brokers that provide its card stack.
+    pub fn chain(&self) -> Chain {
+        chain::told(&self.facts.epoch(), &self.stack.brokers_below())
     }
 
     /// Starts the broker on `backend` and waits for the first poll of its readers. `epoch` must be unique to this run.
@@ -144,12 +152,25 @@ impl Broker {
         };
         let executions = Executions::new(outcome_limits, shutdown.clone())?;
         let actors = TaskTracker::new();
+        backend.set_epoch(&facts.epoch());
+        let stack = Arc::clone(&backend);
         let (readers, registry) = registry::start(backend, settings, shutdown.clone(), actors.clone()).await?;
         let tasks = BrokerTasks { shutdown, registry: Some(registry), actors, executions: executions.clone() };
         let (groups, resume_tokens) = (Groups::default(), ResumeTokens::new(facts.epoch()));
         let snapshots = Arc::default();
-        let broker =
-            Self { facts, policy, trail, readers, resume_tokens, turns_moved, hub, snapshots, groups, executions };
+        let broker = Self {
+            facts,
+            policy,
+            trail,
+            readers,
+            resume_tokens,
+            turns_moved,
+            hub,
+            snapshots,
+            groups,
+            executions,
+            stack,
+        };
         Ok((broker, tasks))
     }
 

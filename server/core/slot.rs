@@ -31,6 +31,15 @@ pub enum ServiceError {
          org.debian.pcsc-lite.access_card in a rule below /etc/polkit-1/rules.d"
     )]
     Denied(String),
+    /// The service is the broker itself, through the front doors of `others`.
+    #[error(
+        "PC/SC leads back to this broker's own front door, through {others} other broker(s): set PCSCLITE_CSOCK_NAME of \
+         one of them to the socket of pcscd"
+    )]
+    Ring {
+        /// The number of other brokers in the ring.
+        others: usize,
+    },
 }
 
 /// The kind of a card reset.

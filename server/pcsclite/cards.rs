@@ -14,11 +14,7 @@ use cardbroker_core::{
 };
 use tokio::time::{Instant, sleep_until};
 
-use super::{
-    connection::Connection,
-    holding::Need,
-    input::Ended,
-};
+use super::{connection::Connection, holding::Need, input::Ended};
 use crate::registry::ReaderView;
 
 /// The time for a card that was just inserted to be taken.
@@ -119,7 +115,8 @@ impl Connection {
             Err(code) => return Ok(Err(code)),
         };
         if share != Share::Direct
-            && let Err(failure) = self.shared.broker.check_session(&self.request_context(&id), &self.session_request(share))
+            && let Err(failure) =
+                self.shared.broker.check_session(&self.request_context(&id), &self.session_request(share))
         {
             return Ok(Err(Code::from(&failure)));
         }

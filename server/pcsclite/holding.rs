@@ -46,7 +46,6 @@ impl Default for Need {
     }
 }
 
-
 impl Connection {
     /// The request for the turns of a handle with this share mode.
     pub(super) fn session_request(&self, share: Share) -> SessionRequest {
@@ -153,7 +152,8 @@ impl Connection {
     pub(super) fn settle_turn_with(&mut self, handle: u32, has_news: bool) {
         let (keeps, exclusive) =
             self.shared.desk.handles(|handles| (handles.keeps_turn(handle), handles.exclusive_reader(handle)));
-        let limit = exclusive.as_ref().and_then(|reader| self.shared.idle_limit(&self.reader(reader)?.names.display_name));
+        let limit =
+            exclusive.as_ref().and_then(|reader| self.shared.idle_limit(&self.reader(reader)?.names.display_name));
         let share = if exclusive.is_some() { Share::Exclusive } else { Share::Shared };
         let idle_timeout = self.shared.settings.idle.of(share);
         let Some(held) = self.turns.held(handle) else { return };

@@ -1,16 +1,11 @@
 //! The refusal of a broker to sit on its own door: its PC/SC library would wait for the broker itself.
 
 use std::{
-    env, fs,
+    fs,
     path::{Path, PathBuf},
 };
 
-use crate::config::Config;
-
-/// The variable by which the PC/SC library finds its service.
-const VARIABLE: &str = "PCSCLITE_CSOCK_NAME";
-/// The socket of the service without that variable.
-const SERVICE: &str = "/run/pcscd/pcscd.comm";
+use crate::{backend::pcsc::service_socket, config::Config};
 
 /// The broker would be its own PC/SC service.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +21,7 @@ pub struct Loop(PathBuf);
 /// # Errors
 /// [`Loop`].
 pub fn check_loop(config: &Config) -> Result<(), Loop> {
-    let service = env::var_os(VARIABLE).map_or_else(|| SERVICE.into(), PathBuf::from);
+    let service = service_socket();
     match config.pcsclite.path() {
         Some(door) if !config.readers.is_simulated() && is_same(door, &service) => Err(Loop(door.clone())),
         _ => Ok(()),

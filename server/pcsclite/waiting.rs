@@ -1,6 +1,7 @@
 //! The messages to a client that waits for a change of the readers.
 
 use cardbroker_core::pcsclite::{
+    chain,
     notification::{Message, Notification, Signal},
     reader_states::{ELEMENTS, OLD_ELEMENTS},
     wire::{self, Reply, Version},
@@ -21,7 +22,10 @@ impl Connection {
     pub(super) async fn on_readers_request(&mut self, message: &wire::Message) -> Result<(), Ended> {
         let notice = match message.request {
             wire::Request::ReaderStates => {
-                self.send_array(message, OLD_ELEMENTS).await?;
+                self.refresh();
+                let mut array = self.shared.desk.shown(&self.member, OLD_ELEMENTS).array;
+                chain::write(&mut array, &self.shared.broker.chain());
+                self.answer(message, Reply::Array(&array)).await?;
                 None
             }
             wire::Request::Wait => {

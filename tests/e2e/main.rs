@@ -97,6 +97,8 @@ mod packages;
 mod pcsc_kills;
 /// Programs that use PC/SC, unchanged, on the broker's front door.
 mod pcsc_programs;
+/// Brokers in a ring, behind each other's front doors.
+mod pcsc_rings;
 /// The larger PC/SC programs of the system, many at once, and a newer libpcsclite.
 mod pcsc_suites;
 /// Permissions of every principal, as a table.

@@ -131,7 +131,8 @@ impl Setup {
         self
     }
 
-    pub(super) fn door_socket(&self) -> PathBuf {
+    /// The path of the front door's socket.
+    pub fn door_socket(&self) -> PathBuf {
         self.folder.path().join("pcscd.comm")
     }
 

@@ -14,34 +14,54 @@ mod monitor;
 mod monitor_wait;
 mod pace;
 mod refusal;
+mod ring;
 mod slot;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use cardbroker_core::slot::SlotName;
+use cardbroker_core::{pcsclite::chain::Chain, slot::SlotName};
 
+pub use self::ring::service_socket;
 use self::{
     monitor::{PcscMonitor, establish},
     monitor_wait::MonitorWait,
+    ring::{Below, RingMonitor, ask},
     slot::PcscSlot,
 };
 use super::{Backend, Monitor, Slot};
 
 /// The PC/SC service of the operating system.
 #[derive(Default)]
-pub struct Pcsc(Arc<MonitorWait>);
+pub struct Pcsc {
+    /// Ends the waits of the monitor.
+    wait: Arc<MonitorWait>,
+    /// The epoch of this run, once it is known.
+    epoch: OnceLock<Arc<str>>,
+    /// The brokers whose doors the service is.
+    below: Arc<Below>,
+}
 
 impl Backend for Pcsc {
+    fn set_epoch(&self, epoch: &str) {
+        // It stays the same.
+        let _ = self.epoch.set(epoch.into());
+    }
+
     fn monitor(&self) -> Box<dyn Monitor> {
-        Box::new(PcscMonitor::new(establish, Arc::clone(&self.0)))
+        let monitor = PcscMonitor::new(establish, Arc::clone(&self.wait));
+        Box::new(RingMonitor::new(monitor, ask, self.epoch.get().cloned(), Arc::clone(&self.below)))
+    }
+
+    fn brokers_below(&self) -> Chain {
+        self.below.chain()
     }
 
     fn wake_monitor(&self) {
-        self.0.wake();
+        self.wait.wake();
     }
 
     fn slot(&self, name: &SlotName) -> Box<dyn Slot> {
-        Box::new(PcscSlot::new(name, Arc::clone(&self.0)))
+        Box::new(PcscSlot::new(name, Arc::clone(&self.wait)))
     }
 
     fn stops_with_last_reader(&self) -> bool {

@@ -2,6 +2,7 @@
 //!
 //! | module | decides |
 //! | --- | --- |
+//! | [`chain`] | whether a broker is its own PC/SC service, through the doors of others |
 //! | [`code`] | the result code of PC/SC for a failure of the broker |
 //! | [`wire`] | the requests in a client's bytes, and the bytes of their answers |
 //! | [`reader_states`] | the readers as one process sees them |
@@ -9,6 +10,7 @@
 //! | [`handles`] | the connections to cards: share modes, transactions, and the news of resets |
 //! | [`rest`] | how long a handle keeps a turn that it no longer needs |
 
+pub mod chain;
 pub mod code;
 pub mod handles;
 pub mod notification;
