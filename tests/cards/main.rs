@@ -7,7 +7,11 @@ use std::{
 };
 
 use cardbroker_core::{simulated_card::CardOptions, slot::Protocol};
-use cardbroker_tests::cards::{VirtualCard, piv::PivCard};
+use cardbroker_tests::cards::{
+    VirtualCard,
+    openpgp::{self, OpenPgpCard},
+    piv::PivCard,
+};
 use clap::{Parser, ValueEnum};
 
 /// Insert a card into a virtual reader of pcscd (driver vpcd). Ctrl-C removes it.
@@ -45,6 +49,8 @@ enum Application {
     Simulated,
     /// A PIV card with PIN 123456, always T=1.
     Piv,
+    /// An OpenPGP card with PIN 123456 and a new signature key, always T=1.
+    Openpgp,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -58,6 +64,7 @@ fn main() -> anyhow::Result<()> {
     match arguments.application {
         Application::Simulated => stay(arguments.port, VirtualCard::insert(arguments.port, simulated(&arguments))?),
         Application::Piv => stay(arguments.port, PivCard::insert(arguments.port, arguments.reset_time())?),
+        Application::Openpgp => stay(arguments.port, OpenPgpCard::insert_signer(arguments.port, openpgp::PW1)?),
     }
 }
 

@@ -93,6 +93,8 @@ mod own_configuration;
 mod ownership;
 /// The Debian package on a clean system: installed, used, upgraded, purged.
 mod packages;
+/// GnuPG with an OpenPGP card on the front door.
+mod pcsc_gpg;
 /// PC/SC programs that are killed at each stage of a call.
 mod pcsc_kills;
 /// Programs that use PC/SC, unchanged, on the broker's front door.

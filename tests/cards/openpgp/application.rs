@@ -2,6 +2,8 @@
 
 use cardbroker_core::apdu::{CommandApdu, data_objects};
 
+use super::signer::Signer;
+
 /// The whole name of the application (AID).
 pub const NAME: &[u8] = b"\xD2\x76\x00\x01\x24\x01\x03\x04\x00\x06\x12\x34\x56\x78\x00\x00";
 /// The user PIN of a new card.
@@ -68,6 +70,8 @@ impl Secret {
 /// The application and its state.
 pub(super) struct Application {
     traits: Traits,
+    /// The signature key, on a card that has one.
+    signer: Option<Signer>,
     pw1: Secret,
     code: Secret,
     pw3: Secret,
@@ -80,7 +84,13 @@ pub(super) struct Application {
 impl Application {
     pub(super) fn new(traits: Traits) -> Self {
         let (pw1, code, pw3) = (Secret::new(PW1), Secret::new(RESETTING_CODE), Secret::new(PW3));
-        Self { traits, pw1, code, pw3, fingers_asked: 0, is_selected: false, chain: None }
+        Self { traits, signer: None, pw1, code, pw3, fingers_asked: 0, is_selected: false, chain: None }
+    }
+
+    /// An application with a signature key, whose user PIN is `pin`.
+    pub(super) fn signing(pin: &str) -> anyhow::Result<Self> {
+        let new = Self::new(Traits::default());
+        Ok(Self { signer: Some(Signer::new()?), pw1: Secret::new(pin), ..new })
     }
 
     pub(super) fn tries(&self) -> Tries {
@@ -110,6 +120,12 @@ impl Application {
     }
 
     fn run(&mut self, instruction: u8, [p1, p2]: [u8; 2], data: &[u8]) -> (Vec<u8>, u16) {
+        let pin = (self.tries(), self.pw1.is_verified);
+        if let Some(signer) = self.signer.as_mut().filter(|_| self.is_selected)
+            && let Some(answer) = signer.answer(instruction, [p1, p2], data, pin)
+        {
+            return answer;
+        }
         let opened: Vec<u8> = data_objects(data).flat_map(|(_, value)| value.to_vec()).collect();
         let data = if instruction & 1 == 1 { &opened } else { data };
         let word = match instruction {

@@ -1,6 +1,7 @@
 //! A card like an OpenPGP card in a virtual reader: PW1 with two references, PW3, a resetting code and a finger.
 
 mod application;
+mod signer;
 
 use std::{
     sync::{
@@ -50,7 +51,19 @@ impl OpenPgpCard {
     /// # Errors
     /// Nothing listens on `port` for 20 s, or the system grants no thread.
     pub fn insert(port: u16, traits: Traits) -> anyhow::Result<Self> {
-        let place = Arc::new(Place { application: Mutex::new(Application::new(traits)), plug: Mutex::default() });
+        Self::insert_with(port, Application::new(traits))
+    }
+
+    /// Inserts a new card with a new signature key, whose user PIN is `pin`. Otherwise like [`OpenPgpCard::insert`].
+    ///
+    /// # Errors
+    /// The errors of [`OpenPgpCard::insert`], or no key can be made.
+    pub fn insert_signer(port: u16, pin: &str) -> anyhow::Result<Self> {
+        Self::insert_with(port, Application::signing(pin)?)
+    }
+
+    fn insert_with(port: u16, application: Application) -> anyhow::Result<Self> {
+        let place = Arc::new(Place { application: Mutex::new(application), plug: Mutex::default() });
         let (inserted, insertion) = sync_channel(1);
         let thread = {
             let place = Arc::clone(&place);
