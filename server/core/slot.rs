@@ -33,8 +33,8 @@ pub enum ServiceError {
     Denied(String),
     /// The service is the broker itself, through the front doors of `others`.
     #[error(
-        "PC/SC leads back to this broker's own front door, through {others} other broker(s): set PCSCLITE_CSOCK_NAME of \
-         one of them to the socket of pcscd"
+        "PC/SC leads back to this broker's own front door, through {others} other broker(s): set PCSCLITE_CSOCK_NAME \
+         of one of them to the socket of pcscd"
     )]
     Ring {
         /// The number of other brokers in the ring.

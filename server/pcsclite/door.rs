@@ -33,7 +33,7 @@ pub struct Settings {
     pub exclusive: ExclusiveRule,
     /// The isolation groups of programs.
     pub isolation: Isolation,
-    /// How long a handle that keeps its turn may idle while others wait.
+    /// How long a handle may keep its turn while others wait.
     pub idle: IdleTimes,
     /// Returns the settings of the reader with this name in PC/SC.
     pub reader: Box<dyn Fn(&str) -> ReaderSettings + Send + Sync>,
@@ -45,22 +45,25 @@ impl Settings {
         let readers = config.clone();
         let PcscliteConfig { exclusive, isolation, .. } = config.pcsclite;
         let reader = Box::new(move |name: &str| readers.reader(name));
-        Self { exclusive: exclusive.into(), isolation, idle: IdleTimes::default(), reader }
+        let idle = IdleTimes { own_group: config.limits.max_contended_lease, ..IdleTimes::default() };
+        Self { exclusive: exclusive.into(), isolation, idle, reader }
     }
 }
 
-/// How long a handle that keeps its turn may idle while others wait.
+/// How long a handle may keep its turn while others wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IdleTimes {
-    /// A shared handle in a transaction.
+    /// Without a command: a shared handle in a transaction.
     pub shared: Duration,
-    /// An exclusive handle: a person may be entering a PIN.
+    /// Without a command: an exclusive handle. A person may be entering a PIN.
     pub exclusive: Duration,
+    /// In all, while only programs of its own isolation group wait. The broker bounds it for those of other groups.
+    pub own_group: Duration,
 }
 
 impl Default for IdleTimes {
     fn default() -> Self {
-        Self { shared: Duration::from_secs(10), exclusive: Duration::from_secs(20) }
+        Self { shared: Duration::from_secs(10), exclusive: Duration::from_secs(20), own_group: Duration::from_secs(20) }
     }
 }
 

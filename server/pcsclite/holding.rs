@@ -152,15 +152,19 @@ impl Connection {
     pub(super) fn settle_turn_with(&mut self, handle: u32, has_news: bool) {
         let (keeps, exclusive) =
             self.shared.desk.handles(|handles| (handles.keeps_turn(handle), handles.exclusive_reader(handle)));
-        let limit =
+        let idle =
             exclusive.as_ref().and_then(|reader| self.shared.idle_limit(&self.reader(reader)?.names.display_name));
         let share = if exclusive.is_some() { Share::Exclusive } else { Share::Shared };
-        let idle_timeout = self.shared.settings.idle.of(share);
+        let times = self.shared.settings.idle;
         let Some(held) = self.turns.held(handle) else { return };
         // The handle may have another share mode since the turn began.
-        held.session.set_idle_timeout(idle_timeout);
-        let was_kept = matches!(held.phase, Phase::Kept(_));
-        held.on_call_over(if keeps && !has_news { Phase::Kept(limit) } else { Phase::Resting { has_news } });
+        held.session.set_idle_timeout(times.of(share));
+        let was_kept = matches!(held.phase, Phase::Kept { .. });
+        let kept = Phase::Kept { idle, wanted: times.own_group };
+        held.on_call_over(if keeps && !has_news { kept } else { Phase::Resting { has_news } });
+        if held.is_kept_too_long() {
+            return self.on_turn_event(handle, Event::Kept);
+        }
         if keeps && !was_kept {
             self.shared.desk.keep(&self.member);
         }
@@ -199,7 +203,7 @@ impl Connection {
         drop(held.session.close());
     }
 
-    /// Ends the turn of the handle with a reset of the card: its program is told that the card was inserted again.
+    /// Ends the turn of the handle with a reset of the card: for its program the card was inserted again.
     fn lose_turn(&mut self, handle: u32) {
         if let Some(Turn::Held(held)) = self.turns.take(handle) {
             let selection = held.session.marks().selection();
@@ -233,7 +237,7 @@ impl Connection {
                     self.turns.put(handle, Turn::Waiting(Waiting::new(opening, misses)));
                 }
             }
-            Event::Idle => {
+            Event::Kept => {
                 self.revoke(handle);
                 self.lose_turn(handle);
             }

@@ -40,6 +40,8 @@ pub(super) struct Held {
     since: Instant,
     /// Since when an answer or a chain has been open at the end of each call; `None` if the last one has left none.
     pair_since: Option<Instant>,
+    /// Since when other programs of the same isolation group have waited, and none of other groups.
+    wanted_since: Option<Instant>,
     /// How the handle uses the turn between its calls.
     pub(super) phase: Phase,
 }
@@ -47,8 +49,13 @@ pub(super) struct Held {
 /// The use of a turn between two calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// The handle is exclusive, or in a transaction. The turn ends after so long without a call; `None` for never.
-    Kept(Option<Duration>),
+    /// The handle is exclusive, or in a transaction.
+    Kept {
+        /// The turn ends after so long without a call; `None` for never.
+        idle: Option<Duration>,
+        /// The turn ends after so long while others of the same isolation group wait.
+        wanted: Duration,
+    },
     /// The handle may come back. `has_news`: it was told of a reset or a removal.
     Resting { has_news: bool },
     /// The turn came while the client was away. Has the number of turns that it has missed before.
@@ -65,8 +72,8 @@ pub(super) enum Event {
     Rested,
     /// The client has missed its turn. Has the number of turns that it has missed in a row.
     Missed(u32),
-    /// The handle has kept the turn for too long without a call.
-    Idle,
+    /// The handle has kept the turn for too long.
+    Kept,
     /// The broker has ended the turn.
     Over(SessionOver),
 }
@@ -89,19 +96,32 @@ impl Waiting {
 impl Held {
     pub(super) fn new(session: Box<Session>, phase: Phase) -> Self {
         let selection = session.marks().selection();
-        Self { session, selection, since: Instant::now(), pair_since: None, phase }
+        let mut held = Self { session, selection, since: Instant::now(), pair_since: None, wanted_since: None, phase };
+        held.see_waiters();
+        held
+    }
+
+    fn see_waiters(&mut self) {
+        let is_wanted = self.session.waiters() > 0 && !self.session.others_wait();
+        self.wanted_since = is_wanted.then(|| self.wanted_since.unwrap_or_else(Instant::now));
     }
 
     /// A call of the handle has ended.
     pub(super) fn on_call_over(&mut self, phase: Phase) {
         (self.since, self.phase) = (Instant::now(), phase);
         self.pair_since = self.session.is_pair_open().then(|| self.pair_since.unwrap_or(self.since));
+        self.see_waiters();
     }
 
     /// The time at which the turn ends unless the handle comes back before; `None` if it does not end by itself.
     fn end(&self) -> Option<Instant> {
         match self.phase {
-            Phase::Kept(limit) => limit.map(|limit| self.since + limit),
+            Phase::Kept { idle, wanted } => {
+                let pair = self.pair_since.map(|opened| (self.since + rest::OPEN_PAIR).min(opened + rest::PAIRS));
+                let wanted =
+                    self.wanted_since.map(|since| pair.map_or(since + wanted, |pair| pair.max(since + wanted)));
+                [idle.map(|idle| self.since + idle), wanted].into_iter().flatten().min()
+            }
             Phase::Awaited(_) => Some(self.since + rest::PICK_UP),
             Phase::Resting { has_news } => {
                 let marks = self.session.marks();
@@ -123,6 +143,11 @@ impl Held {
         matches!(self.phase, Phase::Resting { .. }) && self.end().is_some_and(|end| end <= Instant::now())
     }
 
+    /// Whether the handle has kept the turn for too long. As with a rest, a timer notices late.
+    pub(super) fn is_kept_too_long(&self) -> bool {
+        matches!(self.phase, Phase::Kept { .. }) && self.end().is_some_and(|end| end <= Instant::now())
+    }
+
     /// Waits for an event. Cancel-safe.
     async fn next(&mut self) -> Event {
         loop {
@@ -137,11 +162,11 @@ impl Held {
                 biased;
                 news = self.session.news() => match news {
                     SessionEvent::Over(over) => return Event::Over(over),
-                    // The end of a rest depends on them.
-                    SessionEvent::Waiters(_) => {}
+                    // The end of the turn depends on them.
+                    SessionEvent::Waiters(_) => self.see_waiters(),
                 },
                 () = ends => return match self.phase {
-                    Phase::Kept(_) => Event::Idle,
+                    Phase::Kept { .. } => Event::Kept,
                     Phase::Resting { .. } => Event::Rested,
                     Phase::Awaited(misses) => Event::Missed(misses + 1),
                 },

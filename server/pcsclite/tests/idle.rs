@@ -1,4 +1,4 @@
-//! Handles that keep their turn and idle: how long they may, and what they are told when they have lost it.
+//! Handles that keep their turn and idle: how long they may, and what they see when they have lost it.
 
 use std::{
     path::Path,
@@ -8,7 +8,10 @@ use std::{
 use cardbroker_core::pcsclite::code::Code;
 
 use super::program::{Program, World};
-use crate::{config::Config, pcsclite::IdleTimes};
+use crate::{
+    config::{Config, Isolation},
+    pcsclite::IdleTimes,
+};
 
 const READER: &str = "Simulated Reader 00";
 const EXCLUSIVE: u32 = 1;
@@ -23,7 +26,7 @@ const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(200);
 
 async fn world(shared: Duration, exclusive: Duration) -> World {
-    World::with(Config::default(), IdleTimes { shared, exclusive }).await
+    World::with(Config::default(), IdleTimes { shared, exclusive, own_group: LONG }).await
 }
 
 /// The time until the handle has its turn, for a transaction with one command.
@@ -42,7 +45,7 @@ async fn reconnect(program: &mut Program, handle: u32, share: u32) -> Code {
     program.code(0x05, &[handle, share, 3, 0, 0, 0]).await
 }
 
-/// The number of insertions and removals of the first reader's card that the program is told.
+/// The number of insertions and removals of the first reader's card that the program sees.
 async fn event_counter(program: &mut Program) -> u32 {
     program.send(0x12, &[], &[]).await;
     let array = program.receive(16 * 184).await;
@@ -50,7 +53,7 @@ async fn event_counter(program: &mut Program) -> u32 {
 }
 
 #[tokio::test]
-async fn an_idle_transaction_ends_and_is_told_a_reset() {
+async fn an_idle_transaction_ends_and_reports_a_reset() {
     let mut world = world(SHORT, LONG).await;
     let (mut first, mut second) = (world.program(1, 4).await, world.program(2, 4).await);
     let (one, _) = first.connect(READER, SHARED).await.unwrap();
@@ -70,7 +73,7 @@ async fn an_idle_transaction_ends_and_is_told_a_reset() {
 }
 
 #[tokio::test]
-async fn an_idle_exclusive_handle_is_told_another_insertion() {
+async fn an_idle_exclusive_handle_sees_another_insertion() {
     let mut world = world(LONG, SHORT).await;
     let (mut first, mut second) = (world.program(1, 4).await, world.program(2, 4).await);
     let (one, _) = first.connect(READER, EXCLUSIVE).await.unwrap();
@@ -129,6 +132,29 @@ async fn a_turn_idles_as_long_as_its_share_mode_may_now() {
     assert!(waited >= SHORT, "{waited:?}");
     assert_eq!(first.status(one).await, Code::RESET_CARD);
     world.stop().await;
+}
+
+#[tokio::test]
+async fn a_busy_holder_gives_way_to_programs_of_its_own_group() {
+    for share in [EXCLUSIVE, SHARED] {
+        let mut config = Config::default();
+        config.pcsclite.isolation = Isolation::User;
+        let times = IdleTimes { shared: LONG, exclusive: LONG, own_group: SHORT };
+        let mut world = World::with(config, times).await;
+        let (mut first, mut second) = (world.program(1, 4).await, world.program(2, 4).await);
+        let (one, _) = first.connect(READER, share).await.unwrap();
+        let (two, _) = second.connect(READER, SHARED).await.unwrap();
+        assert_eq!(first.begin(one).await, Code::SUCCESS);
+        let busy = tokio::spawn(async move {
+            while first.transmit(one, READ).await.is_ok() {}
+            first.status(one).await
+        });
+        let waited = time_to_turn(&mut second, two).await;
+        assert!((SHORT..10 * SHORT).contains(&waited), "{waited:?}");
+        let told = if share == EXCLUSIVE { Code::REMOVED_CARD } else { Code::RESET_CARD };
+        assert_eq!(busy.await.unwrap(), told);
+        world.stop().await;
+    }
 }
 
 /// A broker that takes the card for turns only, and releases it after so long.

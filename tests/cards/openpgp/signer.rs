@@ -8,9 +8,9 @@ const OK: u16 = 0x9000;
 const NOT_SATISFIED: u16 = 0x6982;
 const NOT_FOUND: u16 = 0x6A88;
 
-/// EdDSA on Ed25519, as an algorithm attribute.
+/// An algorithm attribute: EdDSA (16) and the OID of the curve.
 const ED25519: &[u8] = b"\x16\x2B\x06\x01\x04\x01\xDA\x47\x0F\x01";
-/// ECDH on Curve25519.
+/// An algorithm attribute: ECDH (12) and the OID of the curve.
 const CURVE25519: &[u8] = b"\x12\x2B\x06\x01\x04\x01\x97\x55\x01\x05\x01";
 /// Historical bytes: command chaining, and no extended length.
 const HISTORICAL: &[u8] = b"\x00\x31\xC5\x73\xC0\x01\x80\x05\x90\x00";
