@@ -55,6 +55,13 @@ impl VisibleReaders {
         ReaderList { view, visibility }
     }
 
+    /// Returns the reader of this name, `readers/{id}`, if the caller may see it now. The next [`Self::changed`] is not
+    /// affected.
+    pub fn get(&self, name: &str) -> Option<Arc<ReaderView>> {
+        let reader = self.view.borrow().get(name).cloned()?;
+        shows(&self.policy.borrow(), &self.identity, self.needed, &reader.names).then_some(reader)
+    }
+
     /// Waits until the readers may have changed since the last call. Cancel-safe.
     ///
     /// # Errors
@@ -96,7 +103,12 @@ impl ReaderList {
 impl Visibility {
     /// Whether the caller may see the reader with these names.
     pub(super) fn shows(&self, names: &ReaderNames) -> bool {
-        let may = |operation: &Operation| self.policy.decide(&self.identity, names, *operation).allowed;
-        self.policy.allows_everything(&self.identity) || self.needed.iter().all(may)
+        shows(&self.policy, &self.identity, self.needed, names)
     }
+}
+
+/// Whether `policy` allows `identity` all `needed` operations at the reader with these names.
+fn shows(policy: &Policy, identity: &Identity, needed: &[Operation], names: &ReaderNames) -> bool {
+    let may = |operation: &Operation| policy.decide(identity, names, *operation).allowed;
+    policy.allows_everything(identity) || needed.iter().all(may)
 }

@@ -93,8 +93,13 @@ impl Connection {
     /// The id of the insertion in the handle's reader now, empty without a card; `None` if the reader is gone.
     pub(super) fn insertion(&self, handle: u32) -> Result<Option<String>, Ended> {
         let at = self.connected(handle)?;
-        self.see_resets(&at.reader);
-        Ok(self.reader(&at.reader).map(|reader| reader.status.insertion_id.clone()))
+        Ok(self.insertion_in(&at.reader))
+    }
+
+    /// As [`Connection::insertion`], in this reader.
+    pub(super) fn insertion_in(&self, reader: &Arc<str>) -> Option<String> {
+        self.see_resets(reader);
+        self.reader(reader).map(|reader| reader.status.insertion_id.clone())
     }
 
     /// Takes note of the resets of a reader's card, with which all handles compare their knowledge.

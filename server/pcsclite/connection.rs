@@ -292,7 +292,7 @@ impl Connection {
 
     /// The reader as it is now; `None` if it is gone, or the caller may not see it any more.
     pub(super) fn reader(&self, id: &str) -> Option<Arc<ReaderView>> {
-        self.shared.broker.readers(&self.caller).get(id).cloned()
+        self.readers.get(id)
     }
 }
 

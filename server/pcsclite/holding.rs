@@ -150,25 +150,37 @@ impl Connection {
 
     /// As [`Connection::settle_turn`]. `has_news`: the handle had news of a change at the beginning of the call.
     pub(super) fn settle_turn_with(&mut self, handle: u32, has_news: bool) {
+        let Some(before) = self.turns.held(handle).map(|held| held.phase) else { return };
         let (keeps, exclusive) =
             self.shared.desk.handles(|handles| (handles.keeps_turn(handle), handles.exclusive_reader(handle)));
-        let idle =
-            exclusive.as_ref().and_then(|reader| self.shared.idle_limit(&self.reader(reader)?.names.display_name));
         let share = if exclusive.is_some() { Share::Exclusive } else { Share::Shared };
-        let times = self.shared.settings.idle;
+        let after = match before {
+            // As after the call before: only another share mode changes the limits.
+            Phase::Kept { share: same, .. } if keeps && !has_news && same == share => before,
+            _ if keeps && !has_news => self.kept(share, exclusive.as_deref()),
+            _ => Phase::Resting { has_news },
+        };
+        let idle = self.shared.settings.idle.of(share);
         let Some(held) = self.turns.held(handle) else { return };
-        // The handle may have another share mode since the turn began.
-        held.session.set_idle_timeout(times.of(share));
-        let was_kept = matches!(held.phase, Phase::Kept { .. });
-        let kept = Phase::Kept { idle, wanted: times.own_group };
-        held.on_call_over(if keeps && !has_news { kept } else { Phase::Resting { has_news } });
+        if after != before {
+            // The handle may have another share mode since the turn began.
+            held.session.set_idle_timeout(idle);
+        }
+        held.on_call_over(after);
         if held.is_kept_too_long() {
             return self.on_turn_event(handle, Event::Kept);
         }
-        if keeps && !was_kept {
+        if keeps && !matches!(before, Phase::Kept { .. }) {
             self.shared.desk.keep(&self.member);
         }
         self.end_rest(handle);
+    }
+
+    /// A turn that a handle with this share mode keeps, in that reader if it is exclusive.
+    fn kept(&self, share: Share, reader: Option<&str>) -> Phase {
+        let reader = reader.and_then(|reader| self.reader(reader));
+        let idle = reader.and_then(|reader| self.shared.idle_limit(&reader.names.display_name));
+        Phase::Kept { share, idle, wanted: self.shared.settings.idle.own_group }
     }
 
     /// Ends the turn of the handle if it rests and others wait that it delays for nothing.

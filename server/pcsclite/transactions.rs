@@ -94,7 +94,7 @@ impl Connection {
         }
         let Ok(command) = UnitCommand::raw(command) else { return Ok(Err(Code::INVALID_PARAMETER)) };
         let selects = command.header().selects_by_name();
-        let Some(insertion) = self.insertion(handle)? else { return Ok(Err(Code::READER_UNAVAILABLE)) };
+        let Some(insertion) = self.insertion_in(&at.reader) else { return Ok(Err(Code::READER_UNAVAILABLE)) };
         self.end_rest(handle);
         match self.shared.desk.handles(|handles| handles.ask(handle, &insertion)) {
             Ask::Answer(code) => return Ok(Err(self.refuse(handle, code))),

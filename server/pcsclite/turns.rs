@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cardbroker_core::{error::Failure, pcsclite::rest};
+use cardbroker_core::{
+    error::Failure,
+    pcsclite::{handles::Share, rest},
+};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::time::sleep_until;
 
@@ -51,6 +54,8 @@ pub(super) struct Held {
 pub(super) enum Phase {
     /// The handle is exclusive, or in a transaction.
     Kept {
+        /// The handle's share mode.
+        share: Share,
         /// The turn ends after so long without a call; `None` for never.
         idle: Option<Duration>,
         /// The turn ends after so long while others of the same isolation group wait.
@@ -116,7 +121,7 @@ impl Held {
     /// The time at which the turn ends unless the handle comes back before; `None` if it does not end by itself.
     fn end(&self) -> Option<Instant> {
         match self.phase {
-            Phase::Kept { idle, wanted } => {
+            Phase::Kept { idle, wanted, .. } => {
                 let pair = self.pair_since.map(|opened| (self.since + rest::OPEN_PAIR).min(opened + rest::PAIRS));
                 let wanted =
                     self.wanted_since.map(|since| pair.map_or(since + wanted, |pair| pair.max(since + wanted)));
@@ -215,6 +220,13 @@ impl Turns {
 
     /// Waits for an event of any turn. Cancel-safe; pending without turns.
     pub(super) async fn next(&mut self) -> (u32, Event) {
+        // Most connections have at most one turn, and wait for it several times in each call.
+        if self.0.len() <= 1 {
+            return match self.0.iter_mut().next() {
+                Some((handle, turn)) => (*handle, turn.next().await),
+                None => std::future::pending().await,
+            };
+        }
         let each = self.0.iter_mut().map(|(handle, turn)| async move { (*handle, turn.next().await) });
         let mut events = each.collect::<FuturesUnordered<_>>();
         match events.next().await {

@@ -3,5 +3,6 @@
 mod calls;
 mod conversations;
 mod idle;
+mod on_demand;
 mod program;
 mod sharing;

@@ -86,7 +86,12 @@ impl World {
 
     /// Opens a new door in front of the same broker, where no request was refused yet. Nobody is connected to the old.
     pub(super) fn open_another_door(&mut self) {
-        let (settings, draining) = (Settings::new(&self.config), CancellationToken::new());
+        self.open_door_with(Settings::new(&self.config));
+    }
+
+    /// Opens a new door with these settings in front of the same broker.
+    pub(super) fn open_door_with(&mut self, settings: Settings) {
+        let draining = CancellationToken::new();
         self.shared = Shared::new(self.shared.broker.clone(), settings, DoorBudgets::default(), draining);
     }
 

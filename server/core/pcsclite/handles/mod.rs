@@ -87,7 +87,9 @@ impl<U: Clone + Eq + Hash> Handles<U> {
 
     /// The card in `reader` has been reset so many times, by whomever.
     pub fn see_resets(&mut self, reader: &Arc<str>, resets: u64) {
-        self.resets.insert(Arc::clone(reader), resets);
+        if self.resets.get(reader) != Some(&resets) {
+            self.resets.insert(Arc::clone(reader), resets);
+        }
     }
 
     /// The handle gets this code from now on, until it reconnects.
