@@ -71,6 +71,8 @@ pub(crate) struct Sharing {
     worst_waits: Vec<f64>,
     /// The ratio of all turns to those of one client alone in the same time.
     totals: Vec<f64>,
+    /// The most turns of others in one wait, which does not depend on how busy the machine is.
+    between: Vec<f64>,
     waits: Samples,
 }
 
@@ -98,6 +100,11 @@ impl Sharing {
         [&self.shares, &self.worst_waits, &self.totals].map(|values| Spread::of(values))
     }
 
+    /// The most turns of others in one wait.
+    pub(crate) fn most_between(&self) -> Spread {
+        Spread::of(&self.between)
+    }
+
     /// Measures one client alone, then all at once.
     pub(crate) fn add(
         &mut self,
@@ -115,11 +122,14 @@ impl Sharing {
         }
         let mut turns = Vec::new();
         let mut waits = Samples::default();
+        let mut clients = Vec::new();
         for program in &mut programs {
             let times: Vec<i64> = serde_json::from_str(&program.line()?)?;
             turns.push(within(&times, ms));
-            waits.add(times);
+            waits.add(times.iter().copied());
+            clients.push(times);
         }
+        self.between.push(turns_between(&clients) as f64);
         let (fewest, most) = (turns.iter().min().context("nobody")?, turns.iter().max().context("nobody")?);
         self.shares.push(*fewest as f64 / *most as f64);
         self.worst_waits.push(waits.max() as f64 / (unit * crowd.clients as f64));
@@ -139,6 +149,28 @@ fn within(times: &[i64], ms: u64) -> usize {
             left >= 0
         })
         .count()
+}
+
+/// The most turns of other clients that ended in one wait, from the end of a client's turn to the end of its next one,
+/// as long as all clients ran. `clients` has the times of each one's units; they began at about the same time.
+fn turns_between(clients: &[Vec<i64>]) -> usize {
+    let ends = |times: &Vec<i64>| {
+        let mut end = 0;
+        times
+            .iter()
+            .map(|time| {
+                end += time;
+                end
+            })
+            .collect::<Vec<_>>()
+    };
+    let clients: Vec<_> = clients.iter().map(ends).collect();
+    let first_end = clients.iter().filter_map(|ends| ends.last()).min().copied().unwrap_or_default();
+    let mut all = clients.concat();
+    all.sort_unstable();
+    let until = |end: i64| all.partition_point(|other| *other < end);
+    let waits = clients.iter().flat_map(|ends| ends.windows(2)).filter(|wait| wait[1] <= first_end);
+    waits.map(|wait| until(wait[1]).saturating_sub(until(wait[0] + 1))).max().unwrap_or_default()
 }
 
 fn table(series: &[Series]) -> Table {
@@ -176,5 +208,19 @@ fn table(series: &[Series]) -> Table {
         columns: vec!["clients", "way", "fewest : most", "worst wait", "all : alone", "p50", "p99.9", "max"],
         rows,
         targets,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turns_of_others_are_counted_between_two_ends() {
+        let fair = [vec![10, 30, 30, 30], vec![20, 30, 30], vec![30, 30, 30]];
+        assert_eq!(turns_between(&fair), 2);
+        let unfair = [vec![10, 60, 30], vec![20, 20, 10, 40, 10], vec![30, 30, 50]];
+        assert_eq!(turns_between(&unfair), 5);
+        assert_eq!(turns_between(&[vec![1], Vec::new()]), 0);
     }
 }
