@@ -66,6 +66,8 @@ test: setup lint ## everything that CI runs: lint, unit and end-to-end tests, al
 	$(call step,cargo build --locked --release -p cardbroker-server)
 	$(call step,cargo test --locked --workspace --no-fail-fast)
 	@$(MAKE) --no-print-directory $(LANGUAGES)
+# The ratios to PC/SC itself, which no noise of a machine moves by a factor of three.
+	$(call step,cargo run --locked --release -p cardbroker-tests --bin bench -- --smoke)
 	$(call step,tests/conformance/run -- --quick)
 	$(call step,tests/conformance/slow)
 # A fixed seed: a failure is then caused by a change, not by chance.
@@ -121,7 +123,7 @@ lint: ## format, clippy, documentation, contract, licences, advisories
 	$(call step,$(DENY) --locked --workspace check --hide-inclusion-graph licenses bans sources)
 	$(call step,.ci/advisories $(DENY))
 
-bench: setup ## compare with plain PC/SC, write docs/benchmarks.md, 45 min (ARGS=--quick: 4 min, no document)
+bench: setup ## compare with plain PC/SC, write docs/benchmarks.md, an hour (ARGS=--quick: 4 min, no document)
 	$(call step,cargo run --locked --release -p cardbroker-tests --bin bench -- $(ARGS))
 
 build: ## the programs, optimised, in target/install (three minutes; root only for missing packages)

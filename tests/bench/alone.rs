@@ -1,9 +1,11 @@
 //! One client alone: the cost of a unit with the broker and without it.
 
+use cardbroker_tests::harness::programs::Program;
+
 use crate::{
-    Effort,
     report::{Cell, Limit, Table, Target, progress},
-    samples::{Samples, Spread},
+    rounds::{Effort, order},
+    samples::Rounds,
     stage::{Access, READER, Stage, times},
     tcp::Tcp,
 };
@@ -25,82 +27,135 @@ const UNITS: [Unit; 2] = [
     Unit { name: "SELECT + GET RESPONSE", raw: &[SELECT, GET_RESPONSE], completed: SELECT },
 ];
 
-/// One way to run one unit, with its times.
-struct Series {
-    unit: &'static str,
-    way: String,
-    limit: Option<f64>,
-    samples: Samples,
-    medians: Vec<f64>,
+/// For a unit in a session, by `Transmit`, and on plain TCP instead of the Unix socket.
+const SESSION_LIMIT: f64 = 1.1;
+const TRANSMIT_LIMIT: f64 = 1.6;
+const TCP_LIMIT: f64 = 1.2;
+
+/// How a client reaches the card.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Path {
+    /// By PC/SC, without the broker, which would hold the card exclusively.
+    Direct,
+    Unix,
+    /// By the TCP port without TLS, which has a case of its own.
+    Tcp,
 }
 
-const SESSION_LIMIT: f64 = 1.25;
-const UNARY_LIMIT: f64 = 1.8;
+/// One way to run one unit, with its times.
+struct Series {
+    unit: &'static Unit,
+    path: Path,
+    /// The kind of client: `transaction`, `exclusive`, `transmit` or `session`.
+    way: &'static str,
+    /// Whether a client of the broker sends GET RESPONSE itself.
+    sends_all: bool,
+    times: Rounds,
+}
 
 pub(crate) async fn measure(effort: Effort) -> anyhow::Result<Table> {
     let stage = Stage::new(0, 0)?;
-    let tcp = Tcp::prepare()?;
-    let mut series: Vec<Series> = Vec::new();
+    let tcp = Tcp::prepare()?.map(Tcp::without_tls).transpose()?;
+    let mut series = all_series(tcp.is_some());
     for round in 1..=effort.rounds {
         progress(&format!("alone, round {round} of {}", effort.rounds));
-        let measured = one_round(&stage, tcp.as_ref(), effort.choose(2_000, 200)).await?;
-        for (index, (unit, way, limit, times)) in measured.into_iter().enumerate() {
-            if series.len() == index {
-                series.push(Series { unit, way, limit, samples: Samples::default(), medians: Vec::new() });
+        for by_broker in order(round, 2) {
+            let (with, without): (Vec<_>, Vec<_>) =
+                series.iter_mut().partition(|series: &&mut Series| series.path != Path::Direct);
+            let mut chosen = if by_broker == 1 { with } else { without };
+            let mut broker = if by_broker == 1 { Some(stage.broker(tcp.as_ref()).await?) } else { None };
+            let unix = broker.as_ref().map(|broker| Access::unix(&broker.socket()));
+            for index in order(round, chosen.len()) {
+                let access = if chosen[index].path == Path::Tcp { tcp.as_ref().map(Tcp::access) } else { unix.clone() };
+                chosen[index].measure(&stage, access.as_ref(), effort.choose(2_000, 200))?;
             }
-            let samples: Samples = times.iter().copied().collect();
-            series[index].medians.push(samples.median() as f64);
-            series[index].samples.add(times);
+            if let Some(broker) = &mut broker {
+                broker.stop()?;
+            }
         }
     }
-    series.sort_by_key(|one| UNITS.iter().position(|unit| unit.name == one.unit));
     Ok(table(&series, tcp.is_some()))
 }
 
-type Measured = (&'static str, String, Option<f64>, Vec<i64>);
-
-/// All ways one after the other; first those without the broker, which would hold the card exclusively.
-async fn one_round(stage: &Stage, tcp: Option<&Tcp>, count: u32) -> anyhow::Result<Vec<Measured>> {
-    let (mut measured, order) = (Vec::new(), format!("times {count}"));
-    let warm_up = format!("times {}", count / 10);
-    let reader = stage.reader_name();
+/// All ways to run each unit; the first of a unit is the one that the others are compared with.
+fn all_series(has_tcp: bool) -> Vec<Series> {
+    let mut all = Vec::new();
     for unit in &UNITS {
-        for (way, name) in [("transaction", "PC/SC, in a transaction"), ("exclusive", "PC/SC, exclusive connection")] {
-            let mut user = stage.direct(&[&["units", way, &reader], unit.raw].concat())?;
-            times(&mut user, &warm_up)?;
-            measured.push((unit.name, name.into(), None, times(&mut user, &order)?));
-        }
-    }
-    let mut broker = stage.broker(tcp).await?;
-    let accesses = [Some(("Unix", Access::unix(&broker.socket()))), tcp.map(|tcp| ("TCP", tcp.access()))];
-    for (socket, access) in accesses.into_iter().flatten() {
-        for unit in &UNITS {
-            let is_pair = unit.raw.len() > 1;
-            for (way, name, limit) in [("transmit", "Transmit", UNARY_LIMIT), ("session", "session", SESSION_LIMIT)] {
-                let two_raw = is_pair.then(|| (", two raw commands", [&["--raw"], unit.raw].concat()));
-                for (how, apdus) in two_raw.into_iter().chain([("", vec![unit.completed])]) {
-                    let mut user = access.client(&[&["units", way, READER], &apdus[..]].concat())?;
-                    times(&mut user, &warm_up)?;
-                    let name = format!("broker, {name}{how} ({socket})");
-                    measured.push((unit.name, name, Some(limit), times(&mut user, &order)?));
+        let mut add = |path, way, sends_all| {
+            all.push(Series { unit, path, way, sends_all, times: Rounds::default() });
+        };
+        ["transaction", "exclusive"].into_iter().for_each(|way| add(Path::Direct, way, true));
+        for path in [Path::Unix, Path::Tcp].into_iter().filter(|path| *path != Path::Tcp || has_tcp) {
+            for way in ["transmit", "session"] {
+                if unit.raw.len() > 1 {
+                    add(path, way, true);
                 }
+                add(path, way, false);
             }
         }
     }
-    broker.stop()?;
-    Ok(measured)
+    all
+}
+
+impl Series {
+    /// One round. `access` is for a client of the broker.
+    fn measure(&mut self, stage: &Stage, access: Option<&Access>, count: u32) -> anyhow::Result<()> {
+        let mut user = self.start(stage, access)?;
+        times(&mut user, &format!("times {}", count / 10))?;
+        self.times.add(times(&mut user, &format!("times {count}"))?);
+        Ok(())
+    }
+
+    fn start(&self, stage: &Stage, access: Option<&Access>) -> anyhow::Result<Program> {
+        let Some(access) = access else {
+            return stage.direct(&[&["units", self.way, &stage.reader_name()], self.unit.raw].concat());
+        };
+        let apdus = match self.sends_all {
+            true => [&["--raw"], self.unit.raw].concat(),
+            false => vec![self.unit.completed],
+        };
+        access.client(&[&["units", self.way, READER], &apdus[..]].concat())
+    }
+
+    fn name(&self) -> String {
+        let how = if self.sends_all { ", two raw commands" } else { "" };
+        let path = if self.path == Path::Tcp { "TCP" } else { "Unix" };
+        match self.way {
+            "transaction" => "PC/SC, in a transaction".into(),
+            "exclusive" => "PC/SC, exclusive connection".into(),
+            "transmit" => format!("broker, Transmit{how} ({path})"),
+            _ => format!("broker, session{how} ({path})"),
+        }
+    }
+
+    /// What the ratio to PC/SC in a transaction must not exceed on the Unix socket.
+    fn limit(&self) -> f64 {
+        if self.way == "session" { SESSION_LIMIT } else { TRANSMIT_LIMIT }
+    }
 }
 
 fn table(series: &[Series], has_tcp: bool) -> Table {
     let (mut rows, mut targets) = (Vec::new(), Vec::new());
     for one in series {
-        let base = series.iter().find(|base| base.unit == one.unit).map_or(&[][..], |base| &base.medians);
-        let ratios: Vec<_> = one.medians.iter().zip(base).map(|(median, base)| median / base).collect();
-        let ratio = Spread::of(&ratios);
-        let [p50, p99, max] = Cell::quantiles(&one.samples);
-        rows.push(vec![Cell::text(one.unit), Cell::text(&one.way), p50, p99, max, Cell::Ratio(ratio)]);
-        if let Some(limit) = one.limit {
-            targets.push(Target::new(format!("{}: {}", one.unit, one.way), Limit::AtMost(limit), ratio.median));
+        let unit = one.unit.name;
+        let same = |other: &&Series| other.unit.name == unit;
+        let ratio = series.iter().find(same).map(|base| one.times.to(&base.times)).unwrap_or_default();
+        let [p50, p99, max] = Cell::quantiles(one.times.all());
+        rows.push(vec![Cell::text(unit), Cell::text(one.name()), p50, p99, max, Cell::Ratio(ratio)]);
+        match one.path {
+            Path::Direct => {}
+            Path::Unix => {
+                targets.push(Target::new(format!("{unit}: {}", one.name()), Limit::AtMost(one.limit()), ratio));
+            }
+            Path::Tcp => {
+                let unix = series
+                    .iter()
+                    .filter(same)
+                    .find(|other| (other.path, other.way, other.sends_all) == (Path::Unix, one.way, one.sends_all));
+                let ratio = unix.map(|unix| one.times.to(&unix.times)).unwrap_or_default();
+                let what = format!("{unit}: {}, to Unix", one.name());
+                targets.push(Target::new(what, Limit::AtMost(TCP_LIMIT), ratio));
+            }
         }
     }
     if !has_tcp {
@@ -110,8 +165,8 @@ fn table(series: &[Series], has_tcp: bool) -> Table {
     Table {
         title: "Alone",
         about: "One client process and a card that answers at once. The ratio is to PC/SC in a transaction, median \
-                to median. Without \"two raw commands\" the client sends SELECT alone and the broker fetches the \
-                rest."
+                to median; TCP is without TLS. Without \"two raw commands\" the client sends SELECT alone and the \
+                broker fetches the rest."
             .into(),
         columns: vec!["unit", "way", "p50", "p99", "max", "ratio"],
         rows,

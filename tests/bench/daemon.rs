@@ -19,9 +19,9 @@ use cardbroker_tests::harness::{
 use tokio::time::sleep;
 
 use crate::{
-    Effort,
     report::{Cell, Limit, Table, Target, progress},
-    samples::{Samples, nanoseconds},
+    rounds::{Effort, order},
+    samples::{Samples, Spread, nanoseconds},
     stage::Stage,
 };
 
@@ -62,25 +62,30 @@ pub(crate) async fn measure(effort: Effort) -> anyhow::Result<Vec<Table>> {
 }
 
 async fn calls(stacks: &[Stack], effort: Effort) -> anyhow::Result<Table> {
-    let times = effort.rounds * effort.choose(10, 3);
-    let mut rows = Vec::new();
-    for stack in stacks {
-        progress(&format!("daemon: start and command line, {}", stack.name()));
-        let (mut starts, mut readers) = (Samples::default(), Samples::default());
-        for _ in 0..times {
-            starts.add([start(stack).await?]);
+    let times = effort.choose(10, 3);
+    let mut series: Vec<[Samples; 2]> = stacks.iter().map(|_| Default::default()).collect();
+    for round in 1..=effort.rounds {
+        for index in order(round, stacks.len()) {
+            let (stack, [starts, readers]) = (&stacks[index], &mut series[index]);
+            progress(&format!("daemon: {}, round {round} of {}", stack.name(), effort.rounds));
+            for _ in 0..times {
+                starts.add([start(stack).await?]);
+            }
+            let broker = stack.setup()?.start()?;
+            for _ in 0..times {
+                let mut command = cardbroker(&broker.endpoint(), &["readers"])?;
+                let began = Instant::now();
+                let output = command.output()?;
+                readers.add([nanoseconds(began.elapsed())]);
+                ensure!(output.status.success(), "cardbroker readers: {output:?}");
+            }
         }
-        let broker = stack.setup()?.start()?;
-        for _ in 0..times {
-            let mut command = cardbroker(&broker.endpoint(), &["readers"])?;
-            let began = Instant::now();
-            let output = command.output()?;
-            readers.add([nanoseconds(began.elapsed())]);
-            ensure!(output.status.success(), "cardbroker readers: {output:?}");
-        }
-        rows.push(Cell::row(&format!("start, {}", stack.name()), &starts));
-        rows.push(Cell::row(&format!("`cardbroker readers`, {}", stack.name()), &readers));
     }
+    let rows = stacks.iter().zip(&series).flat_map(|(stack, [starts, readers])| {
+        let name = stack.name();
+        [Cell::row(&format!("start, {name}"), starts), Cell::row(&format!("`cardbroker readers`, {name}"), readers)]
+    });
+    let rows = rows.collect();
     Ok(Table {
         title: "Start and command line",
         about: "A start lasts from the execution of cardbrokerd to the answer of a first call, which lists the \
@@ -116,36 +121,49 @@ async fn start(stack: &Stack) -> anyhow::Result<i64> {
     Ok(nanoseconds(began.elapsed()))
 }
 
+/// Both daemons at once, over one window for each round.
 fn idle(stacks: &[Stack], effort: Effort) -> anyhow::Result<Table> {
-    // Longer than the longest wait of the monitor.
-    let window = Duration::from_secs(effort.choose(150, 15));
-    progress(&format!("daemon: idle for {} s", window.as_secs()));
+    // All windows together are longer than the longest wait of the monitor, 120 s.
+    let window = Duration::from_secs(effort.choose(22, 15));
     let brokers = stacks.iter().map(|stack| stack.setup()?.start()).collect::<anyhow::Result<Vec<Broker>>>()?;
-    let before = brokers.iter().map(|broker| until_asleep(broker.pid()?, QUIET)).collect::<anyhow::Result<Vec<_>>>()?;
-    thread::sleep(window);
+    let pids = brokers.iter().map(Broker::pid).collect::<anyhow::Result<Vec<_>>>()?;
+    let mut before = pids.iter().map(|pid| until_asleep(*pid, QUIET)).collect::<anyhow::Result<Vec<_>>>()?;
+    let mut wakeups = vec![Vec::new(); stacks.len()];
+    for round in 1..=effort.rounds {
+        progress(&format!("daemon: idle for {} s, round {round} of {}", window.as_secs(), effort.rounds));
+        thread::sleep(window);
+        for ((pid, before), wakeups) in pids.iter().zip(&mut before).zip(&mut wakeups) {
+            let now = waits(*pid)?;
+            wakeups.push((now - *before) as f64);
+            *before = now;
+        }
+    }
     let (mut rows, mut targets) = (Vec::new(), Vec::new());
-    for ((stack, broker), before) in stacks.iter().zip(&brokers).zip(before) {
-        let pid = broker.pid()?;
-        let wakeups = waits(pid)? - before;
+    for ((stack, pid), wakeups) in stacks.iter().zip(pids).zip(wakeups) {
         let memory = |bytes: Option<u64>| bytes.map_or(Cell::None, |bytes| Cell::Memory(bytes as f64 / 1024.0));
+        let all: f64 = wakeups.iter().sum();
+        let time = window.as_secs_f64() * wakeups.len() as f64;
         rows.push(vec![
             Cell::text(stack.name()),
-            Cell::text(format!("{} s", window.as_secs())),
-            Cell::Count(wakeups),
+            Cell::text(format!("{time:.0} s")),
+            Cell::Count(all as u64),
             memory(Some(resident_bytes(pid)?)),
             memory(proportional_bytes(pid)?),
         ]);
-        let per_window = wakeups as f64 * WAKEUP_SECONDS / window.as_secs_f64();
+        // A poll once in two minutes is in one of the windows.
+        let spread = Spread::of(&wakeups);
+        let scale = WAKEUP_SECONDS / window.as_secs_f64();
+        let per_window =
+            Spread { median: all * WAKEUP_SECONDS / time, min: spread.min * scale, max: spread.max * scale };
         let what = format!("an idle daemon, {}: wake-ups in 15 s", stack.name());
         targets.push(Target::new(what, Limit::AtMost(1.0), per_window));
     }
     Ok(Table {
         title: "An idle daemon",
-        about:
-            "Without clients. A wake-up is the end of a wait of any of its threads, by the kernel's count; a poll of \
-                PC/SC needs seven, because it waits for six answers. RSS is the resident memory, and PSS the part of \
-                it that is not shared with other processes (empty if this user may not read it)."
-                .into(),
+        about: "Without clients. A wake-up is the end of a wait of any of its threads, by the kernel's count. RSS is \
+                the resident memory, and PSS the part of it that is not shared with other processes (empty if this \
+                user may not read it)."
+            .into(),
         columns: vec!["readers", "time", "wake-ups", "RSS", "PSS"],
         rows,
         targets,

@@ -16,11 +16,11 @@ use cardbroker_tests::{
 };
 
 use crate::{
-    Effort,
     alone::READ_RECORD,
     hand_over::{TRANSACTION_ENDS, hand_overs},
     report::{Cell, Limit, Table, Target, progress},
-    samples::{Samples, Spread},
+    rounds::{Effort, order},
+    samples::{Rounds, Samples, Spread},
     stage::{READER, Stage, behind, times, until_ready},
     together::{Crowd, Sharing},
 };
@@ -55,47 +55,46 @@ async fn open(stage: &Stage) -> anyhow::Result<Broker> {
 async fn alone(effort: Effort) -> anyhow::Result<Table> {
     let stage = Stage::new(0, 0)?;
     let (reader, count) = (stage.reader_name(), effort.choose(2_000, 200));
-    let mut samples: [[Samples; 2]; 3] = Default::default();
-    let mut ratios = [Vec::new(), Vec::new()];
+    // For each way the times on pcscd and on the door; the last are the hand-overs.
+    let mut series: [[Rounds; 2]; 3] = Default::default();
     for round in 1..=effort.rounds {
         progress(&format!("front door, alone, round {round} of {}", effort.rounds));
-        let mut medians = [[0.0; 2]; 2];
         let mut one = |by_door: usize, socket: &Path| -> anyhow::Result<()> {
-            for (index, (way, ..)) in ALONE.iter().enumerate() {
-                let mut user = behind(socket, &["units", way, &reader, READ_RECORD])?;
+            for index in order(round, ALONE.len()) {
+                let mut user = behind(socket, &["units", ALONE[index].0, &reader, READ_RECORD])?;
                 times(&mut user, &format!("times {}", count / 10))?;
-                let measured: Samples = times(&mut user, &format!("times {count}"))?.into_iter().collect();
-                medians[by_door][index] = measured.median() as f64;
-                samples[index][by_door].add(measured.iter());
+                series[index][by_door].add(times(&mut user, &format!("times {count}"))?);
             }
             let start = || behind(socket, &["holder", "transaction", &reader]);
-            samples[2][by_door].add(hand_overs(TRANSACTION_ENDS, &start, effort.choose(20, 3))?);
+            series[2][by_door].add(hand_overs(TRANSACTION_ENDS, &start, effort.choose(20, 3))?);
             Ok(())
         };
-        one(0, &stage.pcsc_socket())?;
-        let mut broker = open(&stage).await?;
-        one(1, &broker.door())?;
-        broker.stop()?;
-        for (index, ratios) in ratios.iter_mut().enumerate() {
-            ratios.push(medians[1][index] / medians[0][index]);
+        for by_door in order(round, 2) {
+            if by_door == 0 {
+                one(0, &stage.pcsc_socket())?;
+                continue;
+            }
+            let mut broker = open(&stage).await?;
+            one(1, &broker.door())?;
+            broker.stop()?;
         }
     }
-    let names = ALONE.map(|(_, name, _)| name).into_iter().chain(["hand-over: transaction ends"]);
     let mut rows = Vec::new();
-    for ((index, name), ways) in names.enumerate().zip(&samples) {
-        for (way, samples) in ["pcscd", "front door"].iter().zip(ways) {
-            let [p50, p99, max] = Cell::quantiles(samples);
-            let ratio = ratios.get(index).filter(|_| *way != "pcscd");
-            let ratio = ratio.map_or(Cell::None, |ratios| Cell::Ratio(Spread::of(ratios)));
-            rows.push(vec![Cell::text(name), Cell::text(*way), p50, p99, max, ratio]);
+    let mut targets = Vec::new();
+    for ((_, name, limit), [direct, by_door]) in ALONE.iter().zip(&series) {
+        let ratio = by_door.to(direct);
+        for (way, times, ratio) in [("pcscd", direct, Cell::None), ("front door", by_door, Cell::Ratio(ratio))] {
+            let [p50, p99, max] = Cell::quantiles(times.all());
+            rows.push(vec![Cell::text(*name), Cell::text(way), p50, p99, max, ratio]);
         }
+        targets.push(Target::new(*name, Limit::AtMost(*limit), ratio));
     }
-    let limits = ALONE.iter().zip(&ratios);
-    let mut targets: Vec<_> = limits
-        .map(|((_, name, limit), ratios)| Target::new(*name, Limit::AtMost(*limit), Spread::of(ratios).median))
-        .collect();
-    let p99 = samples[2][1].quantile(0.99) as f64;
-    targets.push(Target::new("front door: hand-over, p99", Limit::Within(HAND_OVER), p99));
+    let [_, _, [direct, by_door]] = &series;
+    for (way, times) in [("pcscd", direct), ("front door", by_door)] {
+        let [p50, p99, max] = Cell::quantiles(times.all());
+        rows.push(vec![Cell::text("hand-over: transaction ends"), Cell::text(way), p50, p99, max, Cell::None]);
+    }
+    targets.push(Target::new("front door: hand-over, p99", Limit::Within(HAND_OVER), by_door.p99()));
     Ok(Table {
         title: "Front door, alone",
         about: "Programs that use PC/SC, on pcscd and on the broker's front door, with a card that answers at once. \
@@ -117,11 +116,17 @@ async fn together(effort: Effort) -> anyhow::Result<Table> {
     for round in 1..=effort.rounds {
         progress(&format!("front door, together, round {round} of {}", effort.rounds));
         let arguments = [&["units", "transaction", &reader][..], &[READ_RECORD; COMMANDS]].concat();
-        ways[0].1.add(&crowd, &|| behind(&stage.pcsc_socket(), &arguments), ms)?;
-        let mut broker = open(&stage).await?;
-        let door = broker.door();
-        ways[1].1.add(&crowd, &|| behind(&door, &arguments), ms)?;
-        broker.stop()?;
+        for way in order(round, ways.len()) {
+            let sharing = &mut ways[way].1;
+            if way == 0 {
+                sharing.add(&crowd, &|| behind(&stage.pcsc_socket(), &arguments), ms)?;
+                continue;
+            }
+            let mut broker = open(&stage).await?;
+            let door = broker.door();
+            sharing.add(&crowd, &|| behind(&door, &arguments), ms)?;
+            broker.stop()?;
+        }
     }
     let mut rows = Vec::new();
     let mut targets = Vec::new();
@@ -130,10 +135,10 @@ async fn together(effort: Effort) -> anyhow::Result<Table> {
         let between = sharing.most_between();
         rows.push(vec![Cell::text(*way), Cell::Ratio(shares), Cell::Ratio(worst), Cell::Ratio(between)]);
         if *way == "front door" {
-            targets.push(Target::new("8 programs: fewest : most turns", Limit::AtLeast(LEAST_SHARE), shares.median));
-            targets.push(Target::new("8 programs: worst wait", Limit::AtMost(WORST_WAIT), worst.median));
+            targets.push(Target::new("8 programs: fewest : most turns", Limit::AtLeast(LEAST_SHARE), shares));
+            targets.push(Target::new("8 programs: worst wait", Limit::AtMost(WORST_WAIT), worst));
             let (what, others) = ("8 programs: most turns of others in one wait", CLIENTS as f64 - 1.0);
-            targets.push(Target::new(what, Limit::AtMost(others), between.median));
+            targets.push(Target::new(what, Limit::AtMost(others), between));
         }
     }
     Ok(Table {
@@ -158,8 +163,11 @@ async fn two_readers(effort: Effort) -> anyhow::Result<Table> {
     let (mut ones, mut twos, mut ratios) = (Samples::default(), Samples::default(), Vec::new());
     for round in 1..=effort.rounds {
         progress(&format!("front door, pkcs15-tool, round {round} of {}", effort.rounds));
-        let [one, two] = [1, 2].map(|count| dumps(&broker.door(), count));
-        let (one, two) = (one?, two?);
+        let mut lasted = [0; 2];
+        for index in order(round, lasted.len()) {
+            lasted[index] = dumps(&broker.door(), index + 1)?;
+        }
+        let [one, two] = lasted;
         ratios.push(two as f64 / one as f64);
         ones.add([one]);
         twos.add([two]);
@@ -176,7 +184,7 @@ async fn two_readers(effort: Effort) -> anyhow::Result<Table> {
             .into(),
         columns: vec!["programs", "p50", "max", "ratio"],
         rows: vec![row("one", &ones, Cell::None), row("two at once", &twos, Cell::Ratio(ratio))],
-        targets: vec![Target::new("two pkcs15-tool --dump", Limit::AtMost(TWO_READERS), ratio.median)],
+        targets: vec![Target::new("two pkcs15-tool --dump", Limit::AtMost(TWO_READERS), ratio)],
     })
 }
 

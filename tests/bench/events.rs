@@ -11,9 +11,10 @@ use cardbroker_client::{Client, Endpoint, ReaderState, WatchEvent};
 use tokio::task::JoinSet;
 
 use crate::{
-    Effort, clock,
+    clock,
     report::{Cell, Limit, Table, Target, progress},
-    samples::Samples,
+    rounds::{Effort, order},
+    samples::Rounds,
     stage::{READER, Stage, moment, until_ready},
 };
 
@@ -29,44 +30,28 @@ const SIGHT: Duration = Duration::from_secs(20);
 pub(crate) async fn measure(effort: Effort) -> anyhow::Result<Table> {
     let mut stage = Stage::new(0, 0)?;
     let reader = stage.reader_name();
-    let (mut rows, mut targets) = (Vec::new(), Vec::new());
-    for count in effort.choose([1, 1_000], [1, 100]) {
-        let (mut first, mut last) = (Samples::default(), Samples::default());
-        for round in 1..=effort.rounds {
-            progress(&format!("events: {count} watchers, round {round} of {}", effort.rounds));
-            let mut broker = stage.broker(None).await?;
-            let client = broker.client().await?;
-            let watchers = Watchers::start(Endpoint::Unix(broker.socket()), count)?;
-            watchers.seen(true)?;
-            let mut observer = stage.direct(&["observer", &reader])?;
-            for _ in 0..effort.choose(10, 3) {
-                // A card that is removed before it was used, or inserted before its removal was noticed, makes pcscd
-                // miscount.
-                until_ready(&client, READER).await?;
-                stage.remove();
-                moment(&mut observer, "removed")?;
-                watchers.seen(false)?;
-                stage.insert()?;
-                let seen = watchers.seen(true)?;
-                let inserted = moment(&mut observer, "inserted")?;
-                first.add(seen.iter().min().map(|seen| seen - inserted));
-                last.add(seen.iter().max().map(|seen| seen - inserted));
-            }
-            broker.stop()?;
-        }
-        for (name, samples) in [("the first", &first), ("the last", &last)] {
-            let watcher = if count == 1 { "the only one".into() } else { format!("{name} of {count}") };
-            if count == 1 && name == "the first" {
-                targets.push(Target::new("one watcher: p99", Limit::Within(ONE_LIMIT), samples.quantile(0.99) as f64));
-                continue;
-            }
-            if count > 1 && name == "the last" {
-                let what = format!("{watcher}: p99");
-                targets.push(Target::new(what, Limit::Within(LAST_LIMIT), samples.quantile(0.99) as f64));
-            }
-            rows.push(Cell::row(&watcher, samples));
+    let counts = effort.choose([1, 1_000], [1, 100]);
+    // The first watcher that knows, and the last.
+    let mut series: [[Rounds; 2]; 2] = Default::default();
+    for round in 1..=effort.rounds {
+        for index in order(round, counts.len()) {
+            progress(&format!("events: {} watchers, round {round} of {}", counts[index], effort.rounds));
+            let (first, last) = one_round(&mut stage, &reader, counts[index], effort).await?;
+            series[index][0].add(first);
+            series[index][1].add(last);
         }
     }
+    let [[only, _], [first, last]] = &series;
+    let last_of_many = format!("the last of {}", counts[1]);
+    let targets = vec![
+        Target::new("one watcher: p99", Limit::Within(ONE_LIMIT), only.p99()),
+        Target::new(format!("{last_of_many}: p99"), Limit::Within(LAST_LIMIT), last.p99()),
+    ];
+    let rows = vec![
+        Cell::row("the only one", only.all()),
+        Cell::row(&format!("the first of {}", counts[1]), first.all()),
+        Cell::row(&last_of_many, last.all()),
+    ];
     Ok(Table {
         title: "Events",
         about: "From the insertion, as an observer on PC/SC sees it, to the report of the broker's client. pcscd \
@@ -77,6 +62,36 @@ pub(crate) async fn measure(effort: Effort) -> anyhow::Result<Table> {
         rows,
         targets,
     })
+}
+
+/// The times from an insertion to the first of so many watchers that knows, and to the last.
+async fn one_round(
+    stage: &mut Stage,
+    reader: &str,
+    count: usize,
+    effort: Effort,
+) -> anyhow::Result<(Vec<i64>, Vec<i64>)> {
+    let (mut first, mut last) = (Vec::new(), Vec::new());
+    let mut broker = stage.broker(None).await?;
+    let client = broker.client().await?;
+    let watchers = Watchers::start(Endpoint::Unix(broker.socket()), count)?;
+    watchers.seen(true)?;
+    let mut observer = stage.direct(&["observer", reader])?;
+    for _ in 0..effort.choose(10, 3) {
+        // A card that is removed before it was used, or inserted before its removal was noticed, makes pcscd
+        // miscount.
+        until_ready(&client, READER).await?;
+        stage.remove();
+        moment(&mut observer, "removed")?;
+        watchers.seen(false)?;
+        stage.insert()?;
+        let seen = watchers.seen(true)?;
+        let inserted = moment(&mut observer, "inserted")?;
+        first.extend(seen.iter().min().map(|seen| seen - inserted));
+        last.extend(seen.iter().max().map(|seen| seen - inserted));
+    }
+    broker.stop()?;
+    Ok((first, last))
 }
 
 /// Clients that watch, on a thread of their own until this is dropped.

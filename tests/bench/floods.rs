@@ -11,8 +11,8 @@ use cardbroker_tests::harness::{
 };
 
 use crate::{
-    Effort,
     report::{Cell, Limit, Table, Target, progress},
+    rounds::{Effort, order},
     samples::{Samples, Spread},
     stage::{Access, until_ready, worker},
     worker::sharer::Share,
@@ -23,6 +23,9 @@ const READER: &str = "readers/simulated-reader-00";
 /// The victim's command on a card that takes 20 ms for it, and on one that takes no time.
 const SLOW: &str = "80160000020014";
 const INSTANT: &str = "8010000004";
+/// How long the victim takes turns in a round, alone and then beside the flood.
+const SLOW_MS: u64 = 2_000;
+const INSTANT_MS: u64 = 700;
 
 /// The user that no rule mentions, and the one with all rights.
 const STRANGER: u32 = 4002;
@@ -121,19 +124,17 @@ struct Case {
 pub(crate) async fn measure(effort: Effort, before: Option<&Path>) -> anyhow::Result<Table> {
     let mut cases = Vec::new();
     if may_become_others()? {
-        let rounds = effort.rounds.min(3);
         for command in [SLOW, INSTANT] {
-            for flood in FLOODS {
-                let mut case = Case::new(flood, command);
-                for round in 1..=rounds {
-                    let (hostile, kind, count) = flood;
-                    progress(&format!("floods: {} {kind} × {count}, round {round} of {rounds}", hostile.name()));
-                    case.measure(effort.choose(4_000, 2_000), before).await?;
-                }
-                progress(&case.line());
-                cases.push(case);
+            cases.extend(FLOODS.map(|flood| Case::new(flood, command)));
+        }
+        for round in 1..=effort.rounds {
+            for index in order(round, cases.len()) {
+                let case = &mut cases[index];
+                progress(&format!("{}, round {round} of {}", case.name(), effort.rounds));
+                case.measure(before).await?;
             }
         }
+        cases.iter().for_each(|case| progress(&case.line()));
     }
     Ok(table(&cases))
 }
@@ -146,8 +147,9 @@ impl Case {
         Self { flood, command, alone, attacked, turns, p99, times, requests, memory, log }
     }
 
-    async fn measure(&mut self, ms: u64, before: Option<&Path>) -> anyhow::Result<()> {
+    async fn measure(&mut self, before: Option<&Path>) -> anyhow::Result<()> {
         let (hostile, kind, connections) = self.flood;
+        let ms = if self.command == SLOW { SLOW_MS } else { INSTANT_MS };
         let setup = Setup::simulated(1)?;
         let names = ["victim"];
         let setup = if hostile == Hostile::NoTokenTls { setup.tcp(&names) } else { setup.plain_tcp(&names) }?;
@@ -229,7 +231,7 @@ impl Case {
     fn targets(&self) -> Vec<Target> {
         let (hostile, ..) = self.flood;
         let target = |what: &str, limit, values: &[f64]| {
-            Target::new(format!("{}: {what}", self.name()), limit, Spread::of(values).median)
+            Target::new(format!("{}: {what}", self.name()), limit, Spread::of(values))
         };
         let slow = self.command == SLOW;
         let share = match (slow, hostile) {

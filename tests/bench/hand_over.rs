@@ -6,9 +6,10 @@ use anyhow::ensure;
 use cardbroker_tests::harness::programs::Program;
 
 use crate::{
-    Effort, clock,
+    clock,
     report::{Cell, Limit, Table, Target, progress},
-    samples::Samples,
+    rounds::{Effort, order},
+    samples::{Rounds, Samples},
     stage::{Access, READER, Stage, moment, times},
 };
 
@@ -60,25 +61,31 @@ const WAYS: [Way; 5] = [
 
 pub(crate) async fn measure(effort: Effort) -> anyhow::Result<Table> {
     let stage = Stage::new(0, 0)?;
-    let mut series: [Samples; WAYS.len()] = Default::default();
+    let mut series: [Rounds; WAYS.len()] = Default::default();
     let mut resets = Samples::default();
+    let reader = stage.reader_name();
     for round in 1..=effort.rounds {
         progress(&format!("hand-over, round {round} of {}", effort.rounds));
-        let (direct, by_broker): (Vec<_>, Vec<_>) = WAYS.iter().zip(&mut series).partition(|(way, _)| !way.by_broker);
-        let reader = stage.reader_name();
-        resets
-            .add(times(&mut stage.direct(&["units", "reset", &reader])?, &format!("times {}", effort.choose(50, 5)))?);
-        for (way, samples) in direct {
-            let start = || stage.direct(&["holder", "transaction", &reader]);
-            samples.add(hand_overs(*way, &start, effort.choose(10, 2))?);
+        for by_broker in order(round, 2).map(|turn| turn == 1) {
+            let mut broker = if by_broker { Some(stage.broker(None).await?) } else { None };
+            let access = broker.as_ref().map(|broker| Access::unix(&broker.socket()).in_group("bench"));
+            if !by_broker {
+                let order = format!("times {}", effort.choose(50, 5));
+                resets.add(times(&mut stage.direct(&["units", "reset", &reader])?, &order)?);
+            }
+            for index in order(round, WAYS.len()).filter(|index| WAYS[*index].by_broker == by_broker) {
+                let way = WAYS[index];
+                let start = || match &access {
+                    Some(access) => access.client(&[&["holder", "session", READER], way.arguments].concat()),
+                    None => stage.direct(&["holder", "transaction", &reader]),
+                };
+                let count = if by_broker { effort.choose(50, 5) } else { effort.choose(10, 2) };
+                series[index].add(hand_overs(way, &start, count)?);
+            }
+            if let Some(broker) = &mut broker {
+                broker.stop()?;
+            }
         }
-        let mut broker = stage.broker(None).await?;
-        let access = Access::unix(&broker.socket()).in_group("bench");
-        for (way, samples) in by_broker {
-            let start = || access.client(&[&["holder", "session", READER], way.arguments].concat());
-            samples.add(hand_overs(*way, &start, effort.choose(50, 5))?);
-        }
-        broker.stop()?;
     }
     Ok(table(&series, &resets))
 }
@@ -133,13 +140,12 @@ fn take(program: &mut Program) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn table(series: &[Samples], resets: &Samples) -> Table {
+fn table(series: &[Rounds], resets: &Samples) -> Table {
     let (mut rows, mut targets) = (Vec::new(), Vec::new());
-    for (way, samples) in WAYS.iter().zip(series) {
-        rows.push(Cell::row(way.name, samples));
+    for (way, times) in WAYS.iter().zip(series) {
+        rows.push(Cell::row(way.name, times.all()));
         if let Some(limit) = way.limit {
-            let p99 = samples.quantile(0.99) as f64;
-            targets.push(Target::new(format!("{}: p99", way.name), Limit::Within(limit), p99));
+            targets.push(Target::new(format!("{}: p99", way.name), Limit::Within(limit), times.p99()));
         }
     }
     rows.push(Cell::row("PC/SC: the card is reset, and nothing else", resets));

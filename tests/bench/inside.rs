@@ -7,18 +7,19 @@ use cardbroker_client::{Client, Endpoint};
 use serde_json::Value;
 
 use crate::{
-    Effort,
     alone::{READ_RECORD, SELECT},
     processors,
     report::{Cell, Limit, Table, Target, progress},
-    samples::Samples,
+    rounds::{Effort, order},
+    samples::{Samples, Spread},
     stage::{Access, READER, Stage, times, until, until_ready},
 };
 
 /// What a request may spend in the broker beside the card, in ns.
 const LIMIT: f64 = 25_000.0;
 
-const SHARES: [&str; 3] = ["before", "between", "after"];
+const SHARES: [&str; 3] = ["before", BETWEEN, "after"];
+const BETWEEN: &str = "between";
 
 /// One request, and what it spent in the broker.
 struct Series {
@@ -28,6 +29,8 @@ struct Series {
     /// The only processor that the broker may use.
     processor: Option<usize>,
     shares: [Samples; 3],
+    /// The medians of the first and the last share together, one value for each round, in ns.
+    sums: Vec<f64>,
 }
 
 pub(crate) async fn measure(effort: Effort) -> anyhow::Result<Table> {
@@ -39,19 +42,27 @@ pub(crate) async fn measure(effort: Effort) -> anyhow::Result<Table> {
         for (unit, apdu) in [("one APDU", READ_RECORD), ("SELECT + GET RESPONSE", SELECT)] {
             for way in ["transmit", "session"] {
                 let name = format!("{unit}, {way}{where_}");
-                all_series.push(Series { name, way, apdu, processor, shares: Default::default() });
+                let (shares, sums) = (Default::default(), Vec::new());
+                all_series.push(Series { name, way, apdu, processor, shares, sums });
             }
         }
     }
     let (mut on_one, mut on_two) = (Samples::default(), Samples::default());
     let count = effort.choose(2_000, 200);
     for round in 1..=effort.rounds {
-        for series in &mut all_series {
+        for index in order(round, all_series.len()) {
+            let series = &mut all_series[index];
             progress(&format!("inside: {}, round {round} of {}", series.name, effort.rounds));
             let report = one_round(&stage, series, count).await?;
+            let mut sum = 0;
             for (samples, share) in series.shares.iter_mut().zip(SHARES) {
-                samples.add(report[share].as_array().into_iter().flatten().filter_map(Value::as_i64));
+                let times: Samples = report[share].as_array().into_iter().flatten().filter_map(Value::as_i64).collect();
+                if share != BETWEEN {
+                    sum += times.median();
+                }
+                samples.add(times.iter());
             }
+            series.sums.push(sum as f64);
         }
         on_one.add(processors::hand_overs(*first, *first, count)?.iter());
         if first != last {
@@ -63,12 +74,12 @@ pub(crate) async fn measure(effort: Effort) -> anyhow::Result<Table> {
 
 fn table(all_series: &[Series], hand_overs: &[(&str, Samples)]) -> Table {
     let (mut rows, mut targets) = (Vec::new(), Vec::new());
-    for Series { name, processor, shares: [before, between, after], .. } in all_series {
-        let sum = before.median() + after.median();
+    for Series { name, processor, shares: [before, between, after], sums, .. } in all_series {
+        let sum = Spread::of(sums);
         let shares = [before, between, after].map(median);
-        rows.push([Cell::text(name)].into_iter().chain(shares).chain([Cell::Time(sum)]).collect());
+        rows.push([Cell::text(name)].into_iter().chain(shares).chain([Cell::Time(sum.median as i64)]).collect());
         if processor.is_none() {
-            targets.push(Target::new(name, Limit::Within(LIMIT), sum as f64));
+            targets.push(Target::new(name, Limit::Within(LIMIT), sum));
         }
     }
     for (processor, times) in hand_overs {

@@ -1,18 +1,22 @@
 //! The program `bench`: measures the broker beside direct PC/SC, in one run on one machine, and writes tables.
 
 mod alone;
+mod cases;
 mod clock;
 mod daemon;
 mod door;
+mod ending;
 mod events;
 mod floods;
 mod groups;
 mod hand_over;
 mod inside;
+mod machine;
 mod operators;
 mod processors;
 mod queue;
 mod report;
+mod rounds;
 mod samples;
 mod scale;
 mod stage;
@@ -25,23 +29,34 @@ mod worker;
 use std::{
     io::{self, Write},
     path::{Path, PathBuf},
-    thread,
+    process::ExitCode,
 };
 
+use anyhow::ensure;
+use cases::{Case, SMOKE};
 use clap::{Parser, ValueEnum};
-use report::{Table, progress};
+use report::{Report, Section, progress};
+use rounds::Effort;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// The fewest rounds whose spread says something.
+const ROUNDS: u32 = 7;
 
 /// Measure the broker beside direct PC/SC, over the same virtual card behind a real pcscd, and write results.md and
 /// results.json. A complete run also writes docs/benchmarks.md.
+///
+/// Exit codes: 0 all cases were measured; 1 a case has failed, the others were measured; 2 the run was cut off.
 #[derive(Parser)]
 #[command(args_conflicts_with_subcommands = true)]
 struct Arguments {
-    /// A run of three minutes, to check that everything works. Its numbers mean little.
+    /// A run of four minutes, to check that everything works. Its numbers mean little.
     #[arg(long)]
     quick: bool,
+    /// A run of one minute that writes nothing, and fails if a ratio misses its target by more than a factor of three.
+    #[arg(long, conflicts_with_all = ["quick", "only", "before", "out", "rounds"])]
+    smoke: bool,
     /// How often each measurement is repeated, the ways taking turns.
-    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=100))]
+    #[arg(long, default_value_t = ROUNDS, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
     /// Run only this case; may be repeated.
     #[arg(long, value_enum)]
@@ -64,103 +79,84 @@ enum Process {
     Worker(worker::Worker),
 }
 
-/// The cases that can be measured.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Case {
-    /// One client: the cost of the broker.
-    Alone,
-    /// One client on the TCP port: the cost of TLS.
-    Tls,
-    /// Where the time goes inside the broker.
-    Inside,
-    /// Many clients on one card at once.
-    Together,
-    /// Isolation groups on a card with slow resets.
-    Groups,
-    /// Users who share a card with slow resets.
-    Users,
-    /// From one holder of the card to the next.
-    HandOver,
-    /// Programs that use PC/SC, on pcscd and on the front door.
-    Door,
-    /// From an insertion to the watching clients.
-    Events,
-    /// Operators who look on: the cost of a trace and of a status.
-    Operators,
-    /// Floods of a hostile user beside a client.
-    Floods,
-    /// Many readers, watchers, clients and sessions.
-    Scale,
-    /// The queue without the rest of the broker.
-    Queue,
-    /// The daemon by itself: start, command line, idle wake-ups and memory.
-    Daemon,
-}
-
-/// How thoroughly to measure: the full run or the quick one.
-#[derive(Clone, Copy)]
-pub(crate) struct Effort {
-    pub(crate) quick: bool,
-    pub(crate) rounds: u32,
-}
-
-impl Effort {
-    /// Chooses the number for this run.
-    pub(crate) fn choose<T>(self, usual: T, quick: T) -> T {
-        if self.quick { quick } else { usual }
+fn main() -> anyhow::Result<ExitCode> {
+    let arguments = Arguments::parse();
+    if let Some(Process::Worker(worker)) = arguments.process {
+        worker.run()?;
+        return Ok(ExitCode::SUCCESS);
     }
+    ending::supervised(|| {
+        allow_many_files()?;
+        if arguments.smoke { smoke() } else { full(&arguments) }
+    })
 }
 
-fn main() -> anyhow::Result<()> {
-    let Arguments { quick, rounds, only, before, out, process } = Arguments::parse();
-    if let Some(Process::Worker(worker)) = process {
-        return worker.run();
-    }
-    allow_many_files()?;
-    let effort = Effort { quick, rounds: if quick { 1 } else { rounds } };
+/// Measures the cases and writes the results.
+fn full(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let Arguments { quick, rounds, only, before, out, .. } = arguments;
+    let effort = Effort { quick: *quick, rounds: if *quick { 1 } else { *rounds } };
     let cases = Case::value_variants().iter().filter(|case| only.is_empty() || only.contains(case));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut tables = Vec::new();
+    let mut report = Report { settings: settings(effort)?, sections: Vec::new() };
+    let mut markdown = String::new();
     for case in cases {
-        tables.extend(runtime.block_on(measure(*case, effort, before.as_deref()))?);
+        report.sections.push(section(*case, effort, before.as_deref())?);
         // Written after each case, so that an interrupted run has results.
-        report::write(&out, &settings(effort)?, &tables)?;
+        markdown = report::write(out, &report)?;
     }
-    let markdown = report::write(&out, &settings(effort)?, &tables)?;
     progress(&format!("written to {}", out.display()));
     // A document with only some of the cases, or with the numbers of a quick run or of another build, would mislead.
-    if !quick && only.is_empty() && before.is_none() {
+    if !quick && only.is_empty() && before.is_none() && *rounds >= ROUNDS {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        progress(&format!("written to {}", report::publish(&root, &settings(effort)?, &tables)?.display()));
+        progress(&format!("written to {}", report::publish(&root, &report)?.display()));
     }
-    Ok(io::stdout().write_all(markdown.as_bytes())?)
+    io::stdout().write_all(markdown.as_bytes())?;
+    let failed = report.sections.iter().any(|section| section.outcome.is_err());
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-async fn measure(case: Case, effort: Effort, before: Option<&Path>) -> anyhow::Result<Vec<Table>> {
-    Ok(match case {
-        Case::Alone => vec![alone::measure(effort).await?],
-        Case::Tls => vec![tls::measure(effort).await?],
-        Case::Inside => vec![inside::measure(effort).await?],
-        Case::Together => together::measure(effort).await?,
-        Case::Groups => vec![groups::measure(effort, before).await?],
-        Case::Users => vec![users::measure(effort).await?],
-        Case::HandOver => vec![hand_over::measure(effort).await?],
-        Case::Door => door::measure(effort).await?,
-        Case::Events => vec![events::measure(effort).await?],
-        Case::Operators => vec![operators::measure(effort).await?],
-        Case::Floods => vec![floods::measure(effort, before).await?],
-        Case::Scale => scale::measure(effort).await?,
-        Case::Queue => vec![queue::measure(effort)],
-        Case::Daemon => daemon::measure(effort).await?,
-    })
+/// Measures the ratios of a few cases, for CI.
+fn smoke() -> anyhow::Result<ExitCode> {
+    let effort = Effort { quick: true, rounds: 1 };
+    let mut far_off = 0;
+    for case in SMOKE {
+        let tables = run(case, effort, None)?;
+        let targets: Vec<_> = tables.iter().flat_map(|table| &table.targets).collect();
+        ensure!(!targets.is_empty(), "the case {} has no targets", case.name());
+        for target in targets {
+            let mark = if target.is_far_off() { "FAR OFF: " } else { "" };
+            progress(&format!("{mark}{}", target.line()));
+            far_off += u32::from(target.is_far_off());
+        }
+    }
+    ensure!(far_off == 0, "{far_off} ratios miss their limits by more than a factor of three");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Measures one case; its failure does not end the run.
+fn section(case: Case, effort: Effort, before: Option<&Path>) -> anyhow::Result<Section> {
+    let load_before = machine::load()?;
+    let outcome = run(case, effort, before).map_err(|error| format!("{error:#}"));
+    let busy = load_before.max(machine::load()?);
+    if let Err(error) = &outcome {
+        progress(&format!("the case {} has failed: {error}", case.name()));
+    }
+    if let Some(busy) = busy {
+        progress(&format!("other programs use {busy} % of the processors: the figures are less certain"));
+    }
+    Ok(Section { case: case.name(), outcome, busy })
+}
+
+/// Measures one case on a runtime of its own, which ends everything that a failed case has left behind.
+fn run(case: Case, effort: Effort, before: Option<&Path>) -> anyhow::Result<Vec<report::Table>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(case.measure(effort, before))
 }
 
 /// The facts about the run that a reader of the results needs.
 fn settings(effort: Effort) -> anyhow::Result<String> {
-    let processors = thread::available_parallelism()?;
     let build = if cfg!(debug_assertions) { "without optimisation" } else { "optimised" };
-    let rounds = effort.rounds;
-    Ok(format!("{processors} processors, {rounds} rounds, built {build}. Ratios are medians of the rounds (min–max)."))
+    let (machine, rounds) = (machine::description()?, effort.rounds);
+    Ok(format!("{machine}, built {build}; {rounds} rounds. Ratios are medians of the rounds (lowest–highest)."))
 }
 
 /// Raises the limit of this process and its children: each client needs a descriptor at both ends.

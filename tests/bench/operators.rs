@@ -7,9 +7,9 @@ use cardbroker_tests::harness::{
 };
 
 use crate::{
-    Effort,
     report::{Cell, Limit, Table, Target, progress},
-    samples::{Samples, Spread},
+    rounds::{Effort, order},
+    samples::Rounds,
     stage::{Access, times, until_ready},
 };
 
@@ -34,15 +34,11 @@ pub(crate) async fn measure(effort: Effort) -> anyhow::Result<Table> {
     until_ready(&broker.client().await?, READER).await?;
     let mut user = Access::unix(&broker.socket()).client(&["units", "transmit", READER, COMMAND])?;
     times(&mut user, "times 20")?;
-    let mut series = [(); VIEWS.len()].map(|()| (Samples::default(), Vec::new()));
-    for round in 0..effort.rounds {
-        progress(&format!("operators: round {} of {}", round + 1, effort.rounds));
-        for place in 0..VIEWS.len() {
-            // Each round begins with another view.
-            let index = (place + round as usize) % VIEWS.len();
-            let measured: Samples = turns(&broker, &mut user, VIEWS[index].1, effort)?.into_iter().collect();
-            series[index].1.push(measured.median() as f64);
-            series[index].0.add(measured.iter());
+    let mut series: [Rounds; VIEWS.len()] = Default::default();
+    for round in 1..=effort.rounds {
+        progress(&format!("operators: round {round} of {}", effort.rounds));
+        for index in order(round, VIEWS.len()) {
+            series[index].add(turns(&broker, &mut user, VIEWS[index].1, effort)?);
         }
     }
     broker.stop()?;
@@ -62,17 +58,15 @@ fn turns(broker: &Broker, user: &mut Program, view: Option<&str>, effort: Effort
     Ok(measured)
 }
 
-fn table(series: &[(Samples, Vec<f64>); VIEWS.len()]) -> Table {
+fn table(series: &[Rounds; VIEWS.len()]) -> Table {
     let (mut rows, mut targets) = (Vec::new(), Vec::new());
-    let alone = &series[0].1;
-    for ((view, _), (samples, medians)) in VIEWS.iter().zip(series) {
-        let ratios: Vec<_> = medians.iter().zip(alone).map(|(median, alone)| median / alone).collect();
-        let ratio = Spread::of(&ratios);
-        let [p50, p99, max] = Cell::quantiles(samples);
+    for ((view, _), times) in VIEWS.iter().zip(series) {
+        let ratio = times.to(&series[0]);
+        let [p50, p99, max] = Cell::quantiles(times.all());
         rows.push(vec![Cell::text(*view), p50, p99, max, Cell::Ratio(ratio)]);
         if *view != "nobody" {
             let what = format!("a turn on a card of 5 ms: {view}, to nobody");
-            targets.push(Target::new(what, Limit::AtMost(LIMIT), ratio.median));
+            targets.push(Target::new(what, Limit::AtMost(LIMIT), ratio));
         }
     }
     Table {

@@ -12,16 +12,25 @@ use cardbroker_core::turns::{
 };
 
 use crate::{
-    Effort,
     report::{Cell, Table, progress},
+    rounds::{Effort, order},
     samples::{Samples, nanoseconds},
 };
+
+/// The numbers of callers.
+const CALLERS: [u64; 5] = [1, 10, 100, 1_000, 10_000];
 
 pub(crate) fn measure(effort: Effort) -> Table {
     progress("queue");
     let turns = effort.choose(200_000, 20_000);
-    let row = |callers: u64| {
-        let samples: Samples = (0..effort.rounds.max(3)).map(|_| turn(callers, turns)).collect();
+    let mut series = CALLERS.map(|callers| (callers, Samples::default()));
+    for round in 1..=effort.rounds.max(3) {
+        for index in order(round, series.len()) {
+            let (callers, samples) = &mut series[index];
+            samples.add([turn(*callers, turns)]);
+        }
+    }
+    let row = |(callers, samples): (u64, Samples)| {
         vec![Cell::Count(callers), Cell::Time(samples.median()), Cell::Time(samples.max())]
     };
     Table {
@@ -30,7 +39,7 @@ pub(crate) fn measure(effort: Effort) -> Table {
                 caller sends another) while so many callers wait, each of its own user. All steps are O(log n)."
             .into(),
         columns: vec!["callers", "a turn, p50 of the rounds", "a turn, worst round"],
-        rows: [1, 10, 100, 1_000, 10_000].map(row).into(),
+        rows: series.map(row).into(),
         targets: Vec::new(),
     }
 }

@@ -47,6 +47,41 @@ impl FromIterator<i64> for Samples {
     }
 }
 
+/// The times of one way in all rounds.
+#[derive(Default)]
+pub(crate) struct Rounds {
+    all: Samples,
+    /// One for each round, in ns.
+    medians: Vec<f64>,
+    /// The 99 % quantiles, one for each round, in ns.
+    tails: Vec<f64>,
+}
+
+impl Rounds {
+    /// Adds the times of a round, in ns.
+    pub(crate) fn add(&mut self, times: impl IntoIterator<Item = i64>) {
+        let times: Samples = times.into_iter().collect();
+        self.medians.push(times.median() as f64);
+        self.tails.push(times.quantile(0.99) as f64);
+        self.all.add(times.0);
+    }
+
+    /// The times of all rounds.
+    pub(crate) fn all(&self) -> &Samples {
+        &self.all
+    }
+
+    /// The medians as ratios to those of another way, round by round.
+    pub(crate) fn to(&self, base: &Self) -> Spread {
+        Spread::of(&self.medians.iter().zip(&base.medians).map(|(median, base)| median / base).collect::<Vec<_>>())
+    }
+
+    /// The 99 % quantile of all times in ns, with the lowest and the highest of a round.
+    pub(crate) fn p99(&self) -> Spread {
+        Spread { median: self.all.quantile(0.99) as f64, ..Spread::of(&self.tails) }
+    }
+}
+
 /// The spread of a quantity over the rounds.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Spread {
@@ -62,6 +97,13 @@ impl Spread {
         values.sort_unstable_by(f64::total_cmp);
         let at = |index: usize| values.get(index).copied().unwrap_or_default();
         Self { median: at(values.len() / 2), min: at(0), max: at(values.len().saturating_sub(1)) }
+    }
+}
+
+impl From<f64> for Spread {
+    /// The spread of a quantity that was measured once.
+    fn from(value: f64) -> Self {
+        Self { median: value, min: value, max: value }
     }
 }
 

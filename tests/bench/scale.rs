@@ -11,10 +11,10 @@ use cardbroker_tests::harness::broker::{Broker, Setup};
 use tokio::task::JoinSet;
 
 use crate::{
-    Effort,
     alone::READ_RECORD,
     report::{Cell, Limit, Table, Target, progress},
-    samples::{Samples, nanoseconds},
+    rounds::{Effort, order},
+    samples::{Samples, Spread, nanoseconds},
     stage::until_ready,
 };
 
@@ -23,6 +23,8 @@ const SWAP: &str = "80F003000400000000";
 
 /// The limit for the cost of an operation with the maximum of something, relative to the cost with one.
 const FLAT: f64 = 1.5;
+/// The same for clients, of which more than readers wait for each other.
+const FLAT_CLIENTS: f64 = 1.3;
 /// The limit for the memory of one session, in KiB.
 const SESSION_LIMIT: f64 = 100.0;
 
@@ -31,41 +33,114 @@ const SHARED_READERS: usize = 16;
 const STREAMS_PER_CONNECTION: usize = 100;
 const SWAPS: u32 = 10;
 
-pub(crate) async fn measure(effort: Effort) -> anyhow::Result<Vec<Table>> {
-    let time = effort.choose(Duration::from_secs(3), Duration::from_millis(300));
-    let mut operations = Growth::default();
-    for count in effort.choose(&[1, 16, 64, 256][..], &[1, 16]) {
-        progress(&format!("scale: {count} readers"));
-        let broker = start(*count).await?;
-        let client = broker.client().await?;
-        operations.add("readers", 1, *count, Reading::take(&broker, &[(client, reader(0))], time).await?);
-    }
-    let mut changes = Growth::default();
-    for count in effort.choose(&[1, 100, 1_000, 2_000][..], &[1, 100]) {
-        progress(&format!("scale: {count} watchers"));
-        let broker = start(1).await?;
-        let client = broker.client().await?;
-        let mut watches = watch(&broker, *count).await?;
-        operations.add(
-            "watch streams, idle",
-            1,
-            *count,
-            Reading::take(&broker, &[(client.clone(), reader(0))], time).await?,
-        );
-        changes.add("watch streams, a swapped card", 100, *count, swap(&broker, &client, &mut watches).await?);
-    }
-    for count in effort.choose(&[1, 16, 64, 256][..], &[1, 16]) {
-        progress(&format!("scale: {count} clients"));
-        let broker = start(SHARED_READERS).await?;
-        let mut clients = Vec::new();
-        for index in 0..*count {
-            clients.push((broker.client().await?, reader(index % SHARED_READERS)));
+/// What there are many of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Many {
+    Readers,
+    /// Watchers that have nothing to report.
+    Idle,
+    /// Watchers that report a swapped card.
+    Watchers,
+    Clients,
+}
+
+impl Many {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Readers => "readers",
+            Self::Idle => "watch streams, idle",
+            Self::Watchers => "watch streams, a swapped card",
+            Self::Clients => "clients of 16 readers",
         }
-        operations.add("clients of 16 readers", SHARED_READERS, *count, Reading::take(&broker, &clients, time).await?);
     }
-    operations.rows.extend(changes.rows);
-    operations.targets.extend(changes.targets);
-    Ok(vec![operations.table(), sessions(effort.choose(256, 16)).await?])
+
+    /// The number of them whose cost the others are compared with: below it, nothing is shared yet.
+    fn base(self) -> usize {
+        match self {
+            Self::Readers | Self::Idle => 1,
+            Self::Watchers => 100,
+            Self::Clients => SHARED_READERS,
+        }
+    }
+
+    /// The limit for the cost with the maximum of them, relative to the cost with the base.
+    fn limit(self) -> f64 {
+        if self == Self::Clients { FLAT_CLIENTS } else { FLAT }
+    }
+}
+
+pub(crate) async fn measure(effort: Effort) -> anyhow::Result<Vec<Table>> {
+    let counts: [(Many, &[usize]); 4] = [
+        (Many::Readers, effort.choose(&[1, 16, 64, 256], &[1, 16])),
+        (Many::Idle, effort.choose(&[1, 100, 1_000, 2_000], &[1, 100])),
+        (Many::Watchers, effort.choose(&[1, 100, 1_000, 2_000], &[1, 100])),
+        (Many::Clients, effort.choose(&[1, 16, 64, 256], &[1, 16])),
+    ];
+    let mut points: Vec<_> =
+        counts.iter().flat_map(|(many, counts)| counts.iter().map(|count| Point::new(*many, *count))).collect();
+    for round in 1..=effort.rounds {
+        for index in order(round, points.len()) {
+            let Point { many, count, readings } = &mut points[index];
+            progress(&format!("scale: {count} {}, round {round} of {}", many.name(), effort.rounds));
+            readings.push(reading(*many, *count, effort).await?);
+        }
+    }
+    Ok(vec![table(&points), sessions(effort.choose(256, 16), effort.rounds).await?])
+}
+
+/// One number of something, with one reading for each round.
+struct Point {
+    many: Many,
+    count: usize,
+    readings: Vec<Reading>,
+}
+
+impl Point {
+    fn new(many: Many, count: usize) -> Self {
+        Self { many, count, readings: Vec::new() }
+    }
+
+    /// The medians of the rounds: the latency, the cost and the memory.
+    fn medians(&self) -> [f64; 3] {
+        let of = |value: fn(&Reading) -> f64| Spread::of(&self.readings.iter().map(value).collect::<Vec<_>>()).median;
+        [of(|reading| reading.latency as f64), of(|reading| reading.cost), of(|reading| reading.memory)]
+    }
+
+    /// The cost of an operation as a ratio to that of another number, round by round.
+    fn to(&self, base: &Self) -> Spread {
+        let ratios = self.readings.iter().zip(&base.readings).map(|(reading, base)| reading.cost / base.cost);
+        Spread::of(&ratios.collect::<Vec<_>>())
+    }
+}
+
+/// Measures a new broker with so many of something.
+async fn reading(many: Many, count: usize, effort: Effort) -> anyhow::Result<Reading> {
+    let time = effort.choose(Duration::from_secs(1), Duration::from_millis(300));
+    let readers = match many {
+        Many::Readers => count,
+        Many::Clients => SHARED_READERS,
+        Many::Idle | Many::Watchers => 1,
+    };
+    let broker = start(readers).await?;
+    let client = broker.client().await?;
+    match many {
+        Many::Readers => Reading::take(&broker, &[(client, reader(0))], time).await,
+        Many::Idle => {
+            let _watches = watch(&broker, count).await?;
+            Reading::take(&broker, &[(client, reader(0))], time).await
+        }
+        Many::Watchers => {
+            let mut watches = watch(&broker, count).await?;
+            swap(&broker, &client, &mut watches).await
+        }
+        Many::Clients => {
+            let mut clients = Vec::new();
+            for index in 0..count {
+                clients.push((broker.client().await?, reader(index % SHARED_READERS)));
+            }
+            Reading::take(&broker, &clients, time).await
+        }
+    }
 }
 
 /// Starts a broker and waits until all its readers are ready.
@@ -120,44 +195,39 @@ impl Reading {
     }
 }
 
-/// The growth of the cost, along several quantities.
-#[derive(Default)]
-struct Growth {
-    rows: Vec<Vec<Cell>>,
-    targets: Vec<Target>,
-    /// The growing quantity, and its cost at the beginning.
-    first: Option<(&'static str, f64)>,
-}
-
-impl Growth {
-    /// Costs are compared from `from` on: below it, nothing is shared yet.
-    fn add(&mut self, what: &'static str, from: usize, count: usize, reading: Reading) {
-        let Reading { latency, cost, memory } = reading;
-        let cells = [Cell::Count(count as u64), Cell::Time(latency), Cell::Time(cost as i64), Cell::Memory(memory)];
-        self.rows.push([Cell::text(what)].into_iter().chain(cells).collect());
-        match self.first {
-            Some((same, first)) if same == what => {
-                self.targets.retain(|target| !target.is_about(what));
-                self.targets.push(Target::new(what, Limit::AtMost(FLAT), cost / first));
-            }
-            _ if count >= from => self.first = Some((what, cost)),
-            _ => {}
+fn table(points: &[Point]) -> Table {
+    let (mut rows, mut targets) = (Vec::new(), Vec::new());
+    for (index, point) in points.iter().enumerate() {
+        let many = point.many;
+        let base = points.iter().find(|other| other.many == many && other.count == many.base());
+        let ratio = base.map(|base| point.to(base)).unwrap_or_default();
+        let [latency, cost, memory] = point.medians();
+        let (latency, cost) = (Cell::Time(latency as i64), Cell::Time(cost as i64));
+        let count = Cell::Count(point.count as u64);
+        rows.push(vec![Cell::text(many.name()), count, latency, cost, Cell::Ratio(ratio), Cell::Memory(memory)]);
+        let is_last = points.get(index + 1).is_none_or(|next| next.many != many);
+        if is_last {
+            let what = format!("{} {}, to {}", point.count, many.name(), many.base());
+            targets.push(Target::new(what, Limit::AtMost(many.limit()), ratio));
         }
     }
-
-    fn table(self) -> Table {
-        Table {
-            title: "Scale",
-            about: "Simulated readers, all clients in one process. The cost is processor time of the broker: for a \
-                    Transmit of one command, or for reporting a swapped card to one watcher (two changes: SETTLING, \
-                    READY), where the time is that to the last watcher. Each was measured once. The targets compare \
-                    the largest number of something with one; for clients, with as many as readers; for watchers, \
-                    with 100."
-                .into(),
-            columns: vec!["what there are many of", "count", "p50", "cost of an operation", "memory of the broker"],
-            rows: self.rows,
-            targets: self.targets,
-        }
+    Table {
+        title: "Scale",
+        about: "Simulated readers, all clients in one process. The cost is processor time of the broker: for a \
+                Transmit of one command, or for reporting a swapped card to one watcher (two changes: SETTLING, \
+                READY), where the time is that to the last watcher. The ratio is that of the cost to the one with 1 \
+                reader, 1 idle watch stream, 100 watch streams, or 16 clients, round by round."
+            .into(),
+        columns: vec![
+            "what there are many of",
+            "count",
+            "p50",
+            "cost of an operation",
+            "ratio",
+            "memory of the broker",
+        ],
+        rows,
+        targets,
     }
 }
 
@@ -211,21 +281,18 @@ async fn swap(broker: &Broker, client: &Client, watches: &mut [Watch]) -> anyhow
 }
 
 /// Measures the memory of idle sessions.
-async fn sessions(count: usize) -> anyhow::Result<Table> {
-    let (mut rows, mut targets) = (Vec::new(), Vec::new());
-    for own_connection in [false, true] {
-        progress(&format!("scale: {count} sessions"));
-        let broker = start(count).await?;
-        let shared = broker.client().await?;
-        let before = memory(&broker)?;
-        let mut sessions: Vec<Session> = Vec::with_capacity(count);
-        for index in 0..count {
-            let client = if own_connection { broker.client().await? } else { shared.clone() };
-            sessions.push(client.open_session(reader(index)).open().await?);
+async fn sessions(count: usize, rounds: u32) -> anyhow::Result<Table> {
+    let mut growths = [("idle session", Vec::new()), ("idle session, with its connection", Vec::new())];
+    for round in 1..=rounds {
+        progress(&format!("scale: {count} sessions, round {round} of {rounds}"));
+        for index in order(round, growths.len()) {
+            growths[index].1.push(growth(count, index == 1).await?);
         }
-        let each = (memory(&broker)? - before) / count as f64;
-        let name = if own_connection { "idle session, with its connection" } else { "idle session" };
-        rows.push(vec![Cell::text(name), Cell::Count(count as u64), Cell::Memory(each)]);
+    }
+    let (mut rows, mut targets) = (Vec::new(), Vec::new());
+    for (name, growths) in growths {
+        let each = Spread::of(&growths);
+        rows.push(vec![Cell::text(name), Cell::Count(count as u64), Cell::Memory(each.median)]);
         targets.push(Target::new(name, Limit::Below(SESSION_LIMIT), each));
     }
     Ok(Table {
@@ -235,6 +302,19 @@ async fn sessions(count: usize) -> anyhow::Result<Table> {
         rows,
         targets,
     })
+}
+
+/// What a new broker's memory grows by for each of so many sessions, in KiB.
+async fn growth(count: usize, own_connections: bool) -> anyhow::Result<f64> {
+    let broker = start(count).await?;
+    let shared = broker.client().await?;
+    let before = memory(&broker)?;
+    let mut sessions: Vec<Session> = Vec::with_capacity(count);
+    for index in 0..count {
+        let client = if own_connections { broker.client().await? } else { shared.clone() };
+        sessions.push(client.open_session(reader(index)).open().await?);
+    }
+    Ok((memory(&broker)? - before) / count as f64)
 }
 
 /// The processor time of all threads of the broker so far, in ns.

@@ -4,10 +4,10 @@
 use cardbroker_tests::harness::users::may_become_others;
 
 use crate::{
-    Effort,
     alone::READ_RECORD,
     groups::{COMMAND_MS, RAISING, RESET_MS, least_to_most, shares},
     report::{Cell, Limit, Table, Target, progress},
+    rounds::{Effort, order},
     samples::{Samples, Spread},
     stage::{Access, READER, Stage},
     worker::sharer::{Share, Unit},
@@ -15,8 +15,9 @@ use crate::{
 
 const NEUTRAL: [&str; 4] = [READ_RECORD; 4];
 
-/// A round is long, so a few of them are enough.
-const MOST_ROUNDS: u32 = 3;
+/// How long the parties of a case share the card in a round.
+const ROUND_MS: u64 = 10_000;
+const QUICK_ROUND_MS: u64 = 6_000;
 
 /// The ids of the users.
 const USERS: [u32; 3] = [4001, 4002, 4003];
@@ -82,16 +83,18 @@ impl Party {
 
 pub(crate) async fn measure(effort: Effort) -> anyhow::Result<Table> {
     let stage = Stage::new(COMMAND_MS, RESET_MS)?;
-    let mut occasional = occasional();
-    occasional.measure(&stage, effort).await?;
-    let mut cases = vec![occasional];
+    let mut cases = vec![occasional()];
     if may_become_others()? {
-        for mut case in [neutral(), processes(), crowd()] {
+        cases.extend([neutral(), processes(), crowd()]);
+    }
+    for round in 1..=effort.rounds {
+        for index in order(round, cases.len()) {
+            let case = &mut cases[index];
+            progress(&format!("users: {}, round {round} of {}", case.name, effort.rounds));
             case.measure(&stage, effort).await?;
-            cases.push(case);
         }
     }
-    Ok(table(&cases, effort.rounds.min(MOST_ROUNDS)))
+    Ok(table(&cases, effort.rounds))
 }
 
 /// One group saturates the card, another one asks once a second.
@@ -137,25 +140,22 @@ impl Case {
         format!("listen.socket_mode = \"0666\"\n{room}{rule}")
     }
 
+    /// One round.
     async fn measure(&mut self, stage: &Stage, effort: Effort) -> anyhow::Result<()> {
-        let (rounds, ms) = (effort.rounds.min(MOST_ROUNDS), effort.choose(30_000, 6_000));
-        for round in 1..=rounds {
-            progress(&format!("users: {}, round {round} of {rounds}", self.name));
-            let mut broker = stage
-                .start(stage.setup()?.configuration(&self.configuration()).log_level("info").open_folder()?)
-                .await?;
-            let access = Access::unix(&broker.socket());
-            let mut programs = Vec::new();
-            for party in &self.parties {
-                let arguments = party.arguments();
-                let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
-                for _ in 0..party.processes {
-                    programs.push(access.client(&arguments)?);
-                }
+        let ms = effort.choose(ROUND_MS, QUICK_ROUND_MS);
+        let setup = stage.setup()?.configuration(&self.configuration()).log_level("info").open_folder()?;
+        let mut broker = stage.start(setup).await?;
+        let access = Access::unix(&broker.socket());
+        let mut programs = Vec::new();
+        for party in &self.parties {
+            let arguments = party.arguments();
+            let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+            for _ in 0..party.processes {
+                programs.push(access.client(&arguments)?);
             }
-            self.add(shares(&mut programs, ms)?, ms);
-            broker.stop()?;
         }
+        self.add(shares(&mut programs, ms)?, ms);
+        broker.stop()?;
         Ok(())
     }
 
@@ -202,7 +202,7 @@ impl Case {
             let limit = Limit::Within((own + other) as f64);
             return vec![Target::new(name("worst wait"), limit, second.times().max() as f64)];
         }
-        let ratio = Spread::of(&self.card_times).median;
+        let ratio = Spread::of(&self.card_times);
         let what = match self.promise {
             Promise::EqualCommands => "least : most time for commands",
             _ => "least : most card time",
@@ -229,13 +229,15 @@ fn table(cases: &[Case], rounds: u32) -> Table {
              one as fast as it can and one once a second. A user whose commands are neutral shares the card with one \
              whose commands raise. Three users run 1, 3 and 9 processes that raise. One user runs 17 processes, at a \
              queue with room for 8 requests of a user, and another one runs one; none of them raises. Each case lasts \
-             {rounds} × 30 s (6 s in a quick run). The card time is the user's part of all time on the card, with \
+             {rounds} × {} s ({} s in a quick run). The card time is the user's part of all time on the card, with \
              the resets at the beginning of its turns; `commands` is the same without the resets, which the raising \
              user causes and the neutral one waits for. The times are those of a unit, with its wait. `refused` is \
              the number of requests for which the queue was full; they are \
              sent again 100 ms later. The limit of the worst wait is a sum of two times on the card from the same \
              run: the longest of the group's own unit with its reset, and the longest unit of the other group without \
-             a reset, which may be under way."
+             a reset, which may be under way.",
+            ROUND_MS / 1_000,
+            QUICK_ROUND_MS / 1_000
         ),
         columns,
         rows,

@@ -13,6 +13,8 @@ mod about;
 mod auto_port;
 /// Malformed requests, over the wire itself.
 mod bad_input;
+/// The benchmark: a case that fails does not end the run, and nothing outlives it.
+mod benchmark;
 /// The TCP port, as clients on another machine see it.
 mod beyond_loopback;
 /// The original failure, and programs in C that do not have it.
