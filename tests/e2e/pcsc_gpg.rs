@@ -46,7 +46,7 @@ struct Gnupg {
 impl Gnupg {
     fn new(door: PathBuf, pin: &str) -> anyhow::Result<Self> {
         // The path of the agent's socket in it must be short.
-        let home = tempfile::Builder::new().prefix("gpg-").tempdir()?;
+        let home = tempfile::Builder::new().prefix("gpg-").permissions(fs::Permissions::from_mode(0o700)).tempdir()?;
         let file = |name: &str| home.path().join(name);
         fs::write(file("pin"), pin)?;
         fs::write(file("pinentry"), PINENTRY)?;

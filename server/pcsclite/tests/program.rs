@@ -78,7 +78,7 @@ impl World {
     }
 
     async fn becomes(&self, reader: usize, wished: impl Fn(&ReaderStatus) -> bool) {
-        let mut readers = self.shared.broker.follow_readers(&Caller::local(1, USER, 0, Some(1), Some(1)));
+        let mut readers = self.shared.broker.follow_readers(&Caller::local(1, example_account(USER), Some(1), Some(1)));
         while !wished(&readers.list().iter().nth(reader).unwrap().status) {
             timeout(LONGEST, readers.changed()).await.expect("the reader stays as it is").unwrap();
         }
