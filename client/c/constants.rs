@@ -1,6 +1,6 @@
-//! The constants of the contract's enums. Generated from proto/cardbroker/v1 by a check of the repository.
+//! The constants of the contract's enums. Generated from proto/cardbroker/v1 by a check.
 
-#![allow(dead_code, missing_docs, reason = "generated: C uses the constants, the contract has comments")]
+#![allow(dead_code, missing_docs, reason = "generated: C uses them, the contract has comments")]
 
 pub const CARDBROKER_CODE_OK: i32 = 0;
 pub const CARDBROKER_CODE_CANCELLED: i32 = 1;

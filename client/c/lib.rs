@@ -34,7 +34,7 @@ mod running;
 pub mod session;
 mod settings;
 mod stop;
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests;
 pub mod transmit;
 pub mod turn;

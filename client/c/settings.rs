@@ -48,7 +48,11 @@ mod tests {
     #[test]
     fn the_first_mistake_is_reported_at_use() {
         let settings = Settings::new(1);
-        assert_eq!(set(Some(&settings), |value| Ok(*value = 2)), 0);
+        let changed = set(Some(&settings), |value| {
+            *value = 2;
+            Ok(())
+        });
+        assert_eq!(changed, 0);
         assert_eq!(settings.get().ok(), Some(2));
         for mistake in ["first", "second"] {
             assert_eq!(set(Some(&settings), |_| Err(Error::invalid(mistake))), 3);

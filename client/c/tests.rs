@@ -1,10 +1,15 @@
 //! Every option that C can set reaches the client: seen by what the client prints of its commands and units.
 
+#![cfg(unix)]
+
 use std::{ffi::CString, mem::MaybeUninit, os::unix::net::UnixListener};
 
 use cardbroker_client as client;
 
 use crate::{client::*, commands::*, connect::*, pin_pad::*, turn::*};
+
+/// What is printed once the option is set, and its setter.
+type Setter<'a> = (&'a str, &'a dyn Fn(&Commands) -> i32);
 
 /// The commands as the client prints them, without their bytes.
 fn shown(commands: &Commands) -> String {
@@ -22,7 +27,7 @@ fn apdu() -> Box<Commands> {
 
 #[test]
 fn every_option_of_a_command_reaches_the_client() {
-    let setters: [(&str, &dyn Fn(&Commands) -> i32); 8] = [
+    let setters: [Setter; 8] = [
         ("raw: true", &|list| cardbroker_commands_set_raw(Some(list), true)),
         ("continue_class: Some(129)", &|list| cardbroker_commands_set_continue_class(Some(list), 0x81)),
         ("continue_instruction: 165", &|list| cardbroker_commands_set_continue_instruction(Some(list), 0xA5)),
@@ -91,8 +96,10 @@ fn connected(group: &CString) -> (tempfile::TempDir, UnixListener, Box<Client>) 
     assert_eq!(cardbroker_connect_options_set_connect_timeout_ms(Some(&options), 1234), 0);
     let mut client = MaybeUninit::uninit();
     assert_eq!(cardbroker_connect(Some(&options), Some(&mut client), None), 0);
-    // SAFETY: the call has succeeded, so it has stored a handle that nobody else has.
-    (folder, listener, unsafe { Box::from_raw(client.assume_init()) })
+    // SAFETY: the call has succeeded, so it has stored a handle.
+    let client = unsafe { client.assume_init() };
+    // SAFETY: the handle comes from `Box::into_raw`, and nobody else has it.
+    (folder, listener, unsafe { Box::from_raw(client) })
 }
 
 #[test]
