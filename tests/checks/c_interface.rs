@@ -1,13 +1,10 @@
-//! The C interface has the contract's enums, generated from its text, and only the crates at a border have `unsafe`.
+//! The C interface has the contract's enums, generated from its text, and its functions catch panics.
 
 use std::{env, fmt::Write, fs};
 
 use super::sources;
 
 const PROTO: &str = "proto/cardbroker/v1/";
-
-/// Crates that may hold `unsafe`, by their folders: one gives pointers to C, one calls Windows.
-const UNSAFE: &[&str] = &["client/c/", "proto/pipe/"];
 
 /// An enum of the contract.
 struct Enum {
@@ -172,47 +169,6 @@ fn the_enums_of_a_file_are_read_with_their_comments() {
         (in_capitals("PinPadOperation"), in_camel_case("NO_CARD")),
         ("PIN_PAD_OPERATION".into(), "NoCard".into())
     );
-}
-
-/// Whether a manifest leaves the workspace's lints, which forbid `unsafe`.
-fn may_be_unsafe(manifest: &str) -> bool {
-    !manifest.contains("[lints]\nworkspace = true")
-}
-
-#[test]
-fn only_the_crates_at_a_border_may_hold_unsafe() {
-    assert!(sources::text("Cargo.toml").contains("unsafe_code = \"forbid\""));
-    for (path, text) in sources::all() {
-        let Some(folder) = path.strip_suffix("Cargo.toml") else { continue };
-        let may = UNSAFE.contains(&folder);
-        assert!(may || !may_be_unsafe(&text), "{path} does not forbid `unsafe`");
-    }
-}
-
-/// The lines of `unsafe` blocks without a reason above them.
-fn unreasoned(source: &str) -> Vec<usize> {
-    let lines: Vec<_> = source.lines().map(str::trim).collect();
-    let is_comment = |line: &str| line.starts_with("//");
-    let has_reason = |index: usize| {
-        let above = lines[..index].iter().rev();
-        // A block may begin in the second line of its statement.
-        let comments = above.skip_while(|line| !is_comment(line)).take_while(|line| is_comment(line));
-        comments.into_iter().any(|line| line.starts_with("// SAFETY: "))
-    };
-    let blocks = lines.iter().enumerate().filter(|(_, line)| line.contains("unsafe {") && !is_comment(line));
-    blocks.filter(|(index, _)| !has_reason(*index)).map(|(index, _)| index + 1).collect()
-}
-
-#[test]
-fn every_unsafe_block_has_its_reason() {
-    let mut blocks = 0;
-    for (path, text) in sources::rust().iter().filter(|(path, _)| UNSAFE.iter().any(|folder| path.starts_with(folder)))
-    {
-        blocks += text.matches("unsafe {").count();
-        assert_eq!(unreasoned(text), [0; 0], "{path}");
-    }
-    assert!(blocks > 0);
-    assert_eq!(unreasoned("fn f() {\n    unsafe { g() }\n}\n// SAFETY: tested.\nunsafe { g() }\n"), [2]);
 }
 
 /// The functions for C in a source whose bodies do not begin with one of the border's, by name.

@@ -25,6 +25,8 @@ mod secrets;
 #[cfg(test)]
 mod sources;
 #[cfg(test)]
+mod unsafe_code;
+#[cfg(test)]
 mod visibility;
 #[cfg(test)]
 mod words;

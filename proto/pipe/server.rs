@@ -1,0 +1,137 @@
+//! The broker's side of a pipe: its instances, who may open them, and who has.
+
+use std::{
+    ffi::c_void,
+    io,
+    os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle},
+    ptr,
+};
+
+use tokio::net::windows::named_pipe::{NamedPipeServer, PipeMode, ServerOptions};
+use windows_sys::Win32::{
+    Foundation::HANDLE,
+    Security::{
+        Authorization::{ConvertStringSecurityDescriptorToSecurityDescriptorW, SDDL_REVISION_1},
+        RevertToSelf, SECURITY_ATTRIBUTES, TOKEN_QUERY,
+    },
+    System::{
+        Pipes::{GetNamedPipeClientProcessId, ImpersonateNamedPipeClient},
+        Threading::{GetCurrentThread, OpenThreadToken},
+    },
+};
+
+use crate::{
+    memory::LocalBlock,
+    sid::{Sid, own_user, user_of},
+};
+
+/// The rights of a group that may use the pipe: to read and write, but not to create instances of it, which would let
+/// its members serve other clients. `FILE_GENERIC_READ`, `FILE_WRITE_DATA`, `FILE_WRITE_EA`, `FILE_WRITE_ATTRIBUTES`.
+pub(crate) const USE_ONLY: u32 = 0x0012_019b;
+
+/// The users who may open a pipe: its owner, who is the user of this process, SYSTEM, the administrators, and one group
+/// if there is one.
+#[derive(Debug)]
+pub struct Access(LocalBlock);
+
+impl Access {
+    /// The access list with this `group`.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn new(group: Option<&Sid>) -> io::Result<Self> {
+        let text = access_list(&own_user()?, group);
+        let text: Vec<u16> = text.encode_utf16().chain([0]).collect();
+        let mut descriptor = ptr::null_mut();
+        // SAFETY: the text ends with 0; `descriptor` is a place for the address of the result; no length is asked for.
+        let done = unsafe {
+            ConvertStringSecurityDescriptorToSecurityDescriptorW(
+                text.as_ptr(),
+                SDDL_REVISION_1,
+                &mut descriptor,
+                ptr::null_mut(),
+            )
+        };
+        if done == 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the function has allocated the result, to be freed by `LocalFree`; no other value has its address.
+        unsafe { LocalBlock::new(descriptor) }.map(Self).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+
+    /// Creates an instance of the pipe `name` with this access list, for bytes, and for clients of this machine alone.
+    /// The `is_first` one fails if the pipe exists already. Must be called inside a runtime.
+    ///
+    /// # Errors
+    /// The operating system's; [`io::ErrorKind::PermissionDenied`] if the pipe exists or is another user's.
+    pub fn create(&self, name: &str, is_first: bool) -> io::Result<NamedPipeServer> {
+        let mut attributes = SECURITY_ATTRIBUTES {
+            nLength: size_of::<SECURITY_ATTRIBUTES>() as u32,
+            lpSecurityDescriptor: self.0.as_ptr(),
+            // A child must not inherit the handle.
+            bInheritHandle: 0,
+        };
+        let attributes: *mut c_void = (&raw mut attributes).cast();
+        let mut options = ServerOptions::new();
+        options.first_pipe_instance(is_first).reject_remote_clients(true).pipe_mode(PipeMode::Byte);
+        // SAFETY: `attributes` points to valid attributes with a valid descriptor, and both live during the call. The
+        // system copies them.
+        unsafe { options.create_with_security_attributes_raw(name, attributes) }
+    }
+}
+
+/// The access list in the system's text form. The owner is named, because that of an administrator would be the group.
+pub(crate) fn access_list(owner: &Sid, group: Option<&Sid>) -> String {
+    let group = group.map(|group| format!("(A;;{USE_ONLY:#x};;;{group})")).unwrap_or_default();
+    format!("O:{owner}D:P(A;;GA;;;{owner})(A;;GA;;;SY)(A;;GA;;;BA){group}")
+}
+
+/// The user who has opened this instance, by the client's own access token. Call it after bytes have come: before, the
+/// system may not tell.
+///
+/// # Errors
+/// The operating system's, also if the client does not allow the broker to learn its user.
+pub fn client_user(pipe: &NamedPipeServer) -> io::Result<Sid> {
+    user_of(&client_token(pipe.as_raw_handle())?)
+}
+
+/// The number of the process that has opened this instance, for display only: it may have passed the pipe on or ended,
+/// and another process may have its number.
+pub fn client_process(pipe: &NamedPipeServer) -> Option<u32> {
+    let mut number = 0;
+    // SAFETY: the handle is open as long as `pipe` is borrowed, and `number` is a place for the result.
+    let done = unsafe { GetNamedPipeClientProcessId(pipe.as_raw_handle(), &mut number) };
+    (done != 0 && number != 0).then_some(number)
+}
+
+/// Opens the access token of the client. This thread acts as the client for the time of the call.
+fn client_token(pipe: HANDLE) -> io::Result<OwnedHandle> {
+    // SAFETY: the handle is an open pipe's. From here to `revert` nothing runs on this thread but the opening of the
+    // token: no other code acts with the client's rights.
+    let impersonated = unsafe { ImpersonateNamedPipeClient(pipe) };
+    if impersonated == 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let mut token: HANDLE = ptr::null_mut();
+    // SAFETY: takes nothing and returns a constant that stands for this thread.
+    let thread = unsafe { GetCurrentThread() };
+    // SAFETY: the thread handle is valid, and `token` is a place for the result. The third argument has the broker's
+    // own rights checked, because a client may forbid everything to its own.
+    let opened = unsafe { OpenThreadToken(thread, TOKEN_QUERY, 1, &mut token) };
+    let error = io::Error::last_os_error();
+    revert();
+    match opened {
+        0 => Err(error),
+        // SAFETY: the call succeeded, so `token` is an open handle, and no other value owns it.
+        _ => Ok(unsafe { OwnedHandle::from_raw_handle(token) }),
+    }
+}
+
+/// Lets this thread act as the broker again.
+fn revert() {
+    // SAFETY: takes nothing, and ends the impersonation of this thread.
+    if unsafe { RevertToSelf() } == 0 {
+        // The thread would go on with a client's rights. The system's documentation demands the end of the process.
+        std::process::abort();
+    }
+}
