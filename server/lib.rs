@@ -72,7 +72,6 @@ pub mod grpc;
 mod journal;
 pub mod listen;
 mod outcomes;
-#[cfg(unix)]
 pub mod pcsclite;
 pub mod policy;
 pub mod process;

@@ -77,12 +77,16 @@ fn run(flags: &Flags) -> Result<Exit, Problem> {
     let runtime = server::runtime().map_err(failure)?;
     // Before the files that the end of the daemon removes: no signal may leave them behind.
     let mut signals = runtime.block_on(async { Signals::listen() }).map_err(failure)?;
-    let bound = match inherited {
-        Some(inherited) => Bound::inherit(inherited, &config.listen),
-        None => Bound::bind(&config.listen),
-    };
     let door = config.pcsclite.path().map(PathBuf::as_path);
-    let bound = bound.and_then(|bound| bound.with_door(&config.listen, door)).map_err(cannot_listen)?;
+    // Windows registers a pipe with the runtime when it makes it.
+    let bound = runtime.block_on(async {
+        let bound = match inherited {
+            Some(inherited) => Bound::inherit(inherited, &config.listen),
+            None => Bound::bind(&config.listen),
+        };
+        bound?.with_door(&config.listen, door)
+    });
+    let bound = bound.map_err(cannot_listen)?;
     let epoch = server::announce(&config).map_err(failure)?;
     let (greeting, person) = (greeting(&config, bound.tcp_address()), log.clone());
 

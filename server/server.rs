@@ -7,6 +7,7 @@ mod status_line;
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
+use cardbroker_local::socket::local_endpoint;
 use cardbroker_proto::{DESCRIPTORS, v1::card_broker_service_server::CardBrokerServiceServer};
 use tokio::{
     sync::watch,
@@ -154,7 +155,7 @@ impl Server {
         let connections = incoming.count();
         let facts = RunFacts {
             config: latest_config,
-            local_address: format!("unix:{}", config.listen.socket.display()),
+            local_address: local_endpoint(&config.listen.socket),
             tcp_address: tcp_address.map(|address| format!("{scheme}://{address}")),
             connections: connections.clone(),
             over_budget: Arc::new(incoming.over_budget()),

@@ -221,6 +221,9 @@ fn next_step(Tried { endpoint, finding }: &Tried) -> &'static str {
         Finding::Missing | Finding::Refused(_) => {
             ": start it with \"cardbrokerd\", or give its address with --endpoint"
         }
+        Finding::Forbidden(_) if matches!(endpoint, Endpoint::Pipe(_)) => {
+            ": give this user access by the broker's listen.pipe_group"
+        }
         Finding::Forbidden(_) => ": give this user access by the broker's listen.socket_group or listen.socket_mode",
         Finding::Untrusted(Distrust::NotOwn(..)) => {
             ": set XDG_RUNTIME_DIR to this user's own folder, unset it, or give the broker's address with --endpoint"

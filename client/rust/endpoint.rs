@@ -2,17 +2,21 @@
 
 use std::{env, fmt, net::IpAddr, path::PathBuf, str::FromStr};
 
+use cardbroker_local::socket::{local_endpoint, pipe_path};
 use cardbroker_proto::ENDPOINT_VARIABLE;
 use tonic::transport::Uri;
 
 use crate::local;
 
 /// The address of a broker. Written `unix:/path`, `unix:///path`, `https://HOST:PORT` or `tcp:auto`, or for plain TCP
-/// `http://HOST:PORT`. The host is `localhost` or an IP address; for plain TCP one of loopback.
+/// `http://HOST:PORT`. The host is `localhost` or an IP address; for plain TCP one of loopback. On Windows a named pipe
+/// is written `npipe:////./pipe/NAME` or `\\.\pipe\NAME`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Endpoint {
     /// A Unix socket, by its absolute path.
     Unix(PathBuf),
+    /// A named pipe of Windows on this machine, by its path `\\.\pipe\NAME`.
+    Pipe(PathBuf),
     /// A TCP port, with TLS.
     Tcp {
         /// `localhost`, which means 127.0.0.1, an IPv4 address, or an IPv6 one in brackets. No name is resolved.
@@ -35,9 +39,12 @@ pub enum Endpoint {
 /// The only text of [`Endpoint::Auto`], without a path or a port.
 const AUTO: &str = "tcp:auto";
 
+/// The form of a local endpoint.
+const LOCAL_FORM: &str = if cfg!(windows) { "npipe:////./pipe/NAME" } else { "unix:/path" };
+
 /// The error for a text that is not an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("\"{0}\" is not an endpoint: use unix:/path, https://127.0.0.1:port or tcp:auto")]
+#[error("\"{0}\" is not an endpoint: use {form}, https://127.0.0.1:port or tcp:auto", form = LOCAL_FORM)]
 pub struct EndpointError(String);
 
 impl Endpoint {
@@ -52,18 +59,9 @@ impl Endpoint {
         }
     }
 
-    /// Returns the default places in the order in which [`Client::find`](crate::Client::find) tries them. Empty on a
-    /// platform without any.
+    /// Returns the default places in the order in which [`Client::find`](crate::Client::find) tries them.
     pub fn defaults() -> Vec<Self> {
-        local::default_paths().into_iter().map(Self::Unix).collect()
-    }
-}
-
-#[cfg(not(unix))]
-impl EndpointError {
-    /// The error for a platform without default places.
-    pub(crate) fn none() -> Self {
-        Self(String::new())
+        local::defaults()
     }
 }
 
@@ -74,6 +72,7 @@ impl FromStr for Endpoint {
         let endpoint = match text.strip_prefix("unix:") {
             Some(path) => unix(path),
             None if text == AUTO => Some(Endpoint::Auto),
+            None if cfg!(windows) => pipe_path(text).map(Endpoint::Pipe).or_else(|| tcp(text)),
             None => tcp(text),
         };
         endpoint.ok_or_else(|| EndpointError(text.to_owned()))
@@ -106,6 +105,7 @@ impl fmt::Display for Endpoint {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unix(path) => write!(formatter, "unix:{}", path.display()),
+            Self::Pipe(path) => formatter.write_str(&local_endpoint(path)),
             Self::Tcp { host, port } => write!(formatter, "https://{host}:{port}"),
             Self::PlainTcp { host, port } => write!(formatter, "http://{host}:{port}"),
             Self::Auto => formatter.write_str(AUTO),

@@ -61,7 +61,7 @@ async fn open_named(
     timeout: Duration,
 ) -> Result<Route, Error> {
     let opened = match endpoint {
-        Endpoint::Unix(path) => open_unix(path.clone(), None, timeout).await.map(Either::Left),
+        Endpoint::Unix(path) | Endpoint::Pipe(path) => open_local(path.clone(), None, timeout).await.map(Either::Left),
         Endpoint::Tcp { host, port } | Endpoint::PlainTcp { host, port } => {
             open_tcp(endpoint, tcp::address(host, *port), credentials, timeout).await.map(Either::Left)
         }
@@ -74,7 +74,7 @@ async fn open_named(
 }
 
 async fn open_place(place: Place, timeout: Duration) -> Result<Channel, Finding> {
-    let opened = open_unix(place.path.clone(), Some(place), timeout).await;
+    let opened = open_local(place.path.clone(), Some(place), timeout).await;
     opened.map_err(|error| finding(&error))
 }
 
@@ -82,10 +82,15 @@ fn finding(error: &tonic::transport::Error) -> Finding {
     connect_failure(error).unwrap_or(Finding::Failed(io::ErrorKind::Other))
 }
 
-/// Connects to a socket, now and after each loss of the connection. A default `place` is judged again each time.
-async fn open_unix(path: PathBuf, place: Option<Place>, timeout: Duration) -> Result<Channel, tonic::transport::Error> {
+/// Connects to a socket or a pipe, now and after each loss of the connection. A default `place` is judged again each
+/// time.
+async fn open_local(
+    path: PathBuf,
+    place: Option<Place>,
+    timeout: Duration,
+) -> Result<Channel, tonic::transport::Error> {
     let connect = move |_| within(timeout, local::connect(path.clone(), place.clone()));
-    // On a Unix socket the authority has no meaning, but HTTP/2 requires a valid one.
+    // There the authority has no meaning, but HTTP/2 requires a valid one.
     transport("http://localhost".to_owned())?.connect_with_connector(service_fn(connect)).await
 }
 

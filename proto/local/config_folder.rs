@@ -1,15 +1,12 @@
-//! The folder of the configuration and the tokens: the system's for root, everyone else's own.
+//! The folder of the configuration and the tokens: the system's for root or a service, everyone else's own.
 
-use std::{env, path::PathBuf};
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
 
-#[cfg(unix)]
-use rustix::process::geteuid;
-
-/// The folder of root, and of the service that the package installs.
-const SYSTEM_FOLDER: &str = "/etc/cardbroker";
-
-/// The configuration of the system's broker.
-pub const SYSTEM_CONFIGURATION: &str = "/etc/cardbroker/cardbrokerd.toml";
+pub use self::os::SYSTEM_CONFIGURATION;
+use self::os::SYSTEM_FOLDER;
 
 /// Where the files of a broker are that its flags and its configuration do not name:
 ///
@@ -18,20 +15,25 @@ pub const SYSTEM_CONFIGURATION: &str = "/etc/cardbroker/cardbrokerd.toml";
 /// * else `~/.config/cardbroker`.
 ///
 /// The system's files are never those of a process with a home: they name places that only the service may use.
+///
+/// On Windows it is `%ProgramData%\cardbroker` for the accounts of services, else `%LOCALAPPDATA%\cardbroker`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigFolder(PathBuf);
 
 impl ConfigFolder {
     /// The folder of the user of this process, which need not exist.
     pub fn of_this_user() -> Self {
-        let folder = |variable| env::var_os(variable).map(PathBuf::from);
-        Self::of(folder("XDG_CONFIG_HOME"), folder("HOME"), is_root())
+        os::of_this_user()
     }
 
-    fn of(config: Option<PathBuf>, home: Option<PathBuf>, is_root: bool) -> Self {
-        let absolute = |path: Option<PathBuf>| path.filter(|path| path.is_absolute());
-        let own = absolute(config).or_else(|| Some(absolute(home)?.join(".config"))).filter(|_| !is_root);
+    /// The folder that `own` names, or else the system's.
+    fn of(own: Option<PathBuf>) -> Self {
         Self(own.map_or_else(|| SYSTEM_FOLDER.into(), |own| own.join("cardbroker")))
+    }
+
+    /// The path of the folder itself.
+    pub fn path(&self) -> &Path {
+        &self.0
     }
 
     /// The path of the configuration.
@@ -45,14 +47,54 @@ impl ConfigFolder {
     }
 }
 
-#[cfg(unix)]
-fn is_root() -> bool {
-    geteuid().is_root()
+fn variable(name: &str) -> Option<PathBuf> {
+    env::var_os(name).map(PathBuf::from)
 }
 
-#[cfg(not(unix))]
-fn is_root() -> bool {
-    false
+/// A folder with a relative path counts as not set.
+fn absolute(path: Option<PathBuf>) -> Option<PathBuf> {
+    path.filter(|path| path.is_absolute())
+}
+
+#[cfg(unix)]
+mod os {
+    use std::path::PathBuf;
+
+    use rustix::process::geteuid;
+
+    use super::{ConfigFolder, absolute, variable};
+
+    /// The folder of root, and of the service that the package installs.
+    pub(super) const SYSTEM_FOLDER: &str = "/etc/cardbroker";
+
+    /// The configuration of the system's broker.
+    pub const SYSTEM_CONFIGURATION: &str = "/etc/cardbroker/cardbrokerd.toml";
+
+    pub(super) fn of_this_user() -> ConfigFolder {
+        ConfigFolder::of(own(variable("XDG_CONFIG_HOME"), variable("HOME"), geteuid().is_root()))
+    }
+
+    /// The folder of a user; `None` for the system's.
+    pub(super) fn own(config: Option<PathBuf>, home: Option<PathBuf>, is_root: bool) -> Option<PathBuf> {
+        absolute(config).or_else(|| Some(absolute(home)?.join(".config"))).filter(|_| !is_root)
+    }
+}
+
+#[cfg(windows)]
+mod os {
+    use super::{ConfigFolder, absolute, variable};
+    use crate::socket::{SYSTEM_SOCKET, default_socket};
+
+    /// The folder of the service, unless Windows has another one for programs' data.
+    pub(super) const SYSTEM_FOLDER: &str = r"C:\ProgramData\cardbroker";
+
+    /// The configuration of the service's broker.
+    pub const SYSTEM_CONFIGURATION: &str = r"C:\ProgramData\cardbroker\cardbrokerd.toml";
+
+    pub(super) fn of_this_user() -> ConfigFolder {
+        let is_service = default_socket().is_some_and(|pipe| pipe.as_os_str() == SYSTEM_SOCKET);
+        ConfigFolder::of(absolute(variable(if is_service { "ProgramData" } else { "LOCALAPPDATA" })))
+    }
 }
 
 #[cfg(test)]
@@ -64,6 +106,7 @@ mod tests {
         assert_eq!(ConfigFolder(SYSTEM_FOLDER.into()).configuration(), PathBuf::from(SYSTEM_CONFIGURATION));
     }
 
+    #[cfg(unix)]
     #[test]
     fn root_has_the_systems_folder_and_a_user_with_a_home_never() {
         let path = |text: &str| Some(PathBuf::from(text));
@@ -75,9 +118,16 @@ mod tests {
             (None, None, false, "/etc/cardbroker"),
             (path("/x"), path("/h"), true, "/etc/cardbroker"),
         ] {
-            let folder = ConfigFolder::of(config, home, is_root);
+            let folder = ConfigFolder::of(os::own(config, home, is_root));
             assert_eq!(folder.tokens(), PathBuf::from(expected).join("tokens"));
             assert_eq!(folder.configuration(), PathBuf::from(expected).join("cardbrokerd.toml"));
         }
+    }
+
+    #[cfg(windows)]
+    #[test]
+    fn files_of_a_user_are_below_the_folder_of_local_data() {
+        let expected = PathBuf::from(env::var_os("LOCALAPPDATA").unwrap()).join(r"cardbroker\tokens");
+        assert_eq!(ConfigFolder::of_this_user().tokens(), expected);
     }
 }

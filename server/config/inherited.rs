@@ -74,7 +74,9 @@ pub(crate) fn refusal(remove: &str, setting: &str) -> String {
     )
 }
 
+// Windows has no such sockets, and no absolute path that begins with a slash.
 #[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use std::path::Path;
 

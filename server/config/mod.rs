@@ -35,7 +35,7 @@ pub use self::{
         DiagnosticsConfig, LimitsConfig, ListenConfig, LogConfig, LogFormat, ReadersConfig, ShutdownConfig, WatchConfig,
     },
     tcp::TcpPort,
-    value::{Instruction, LogFilter, SocketGroup},
+    value::{Instruction, LogFilter, PipeGroup, SocketGroup},
 };
 use self::{error::Document, reader::ReaderRule, value as v};
 pub(crate) use self::{

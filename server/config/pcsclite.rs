@@ -30,7 +30,9 @@ impl PcscliteConfig {
         if self.socket != DoorSocket::Auto {
             return;
         }
-        let is_own = listen.socket_group.is_none() && listen.socket_mode & 0o077 == 0 && !is_system(listen);
+        // Programs on Windows have a PC/SC library of its own.
+        let is_own =
+            cfg!(unix) && listen.socket_group.is_none() && listen.socket_mode & 0o077 == 0 && !is_system(listen);
         self.socket = match default_socket().filter(|socket| is_own && *socket == listen.socket) {
             Some(socket) => DoorSocket::At(socket.with_file_name(SOCKET_NAME)),
             None => DoorSocket::Off,
@@ -163,7 +165,8 @@ mod tests {
         assert_eq!(resolved(&elsewhere), None);
         assert_eq!(resolved(&ListenConfig { socket_mode: 0o660, ..ListenConfig::default() }), None);
         let own = ListenConfig::default();
-        let expected = default_socket().filter(|_| !is_system(&own)).map(|path| path.with_file_name(SOCKET_NAME));
+        let expected =
+            default_socket().filter(|_| cfg!(unix) && !is_system(&own)).map(|path| path.with_file_name(SOCKET_NAME));
         assert_eq!(resolved(&own), expected);
     }
 }

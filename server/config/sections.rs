@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     tcp::{TcpPort, plain_problem},
-    value::{self as v, Instruction, LogFilter, MAX_SIMULATED, SocketGroup},
+    value::{self as v, Instruction, LogFilter, MAX_SIMULATED, PipeGroup, SocketGroup},
 };
 
 /// The addresses for clients, and the limits of connections.
@@ -34,6 +34,10 @@ pub struct ListenConfig {
     /// The group that owns the socket and its folder. Default: the broker's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub socket_group: Option<SocketGroup>,
+    /// The group of Windows that may open the pipe besides its owner, SYSTEM and the administrators. Default: none.
+    /// Without effect elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pipe_group: Option<PipeGroup>,
     /// The TCP port beside the socket. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tcp: Option<TcpPort>,
@@ -70,6 +74,7 @@ impl Default for ListenConfig {
             socket: default_socket().unwrap_or_default(),
             socket_mode: 0o600,
             socket_group: None,
+            pipe_group: None,
             tcp: None,
             tcp_plain: false,
             tokens: ConfigFolder::of_this_user().tokens(),

@@ -45,6 +45,34 @@ impl From<SocketGroup> for String {
     }
 }
 
+/// A group of Windows, by its SID.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct PipeGroup(String);
+
+impl PipeGroup {
+    /// The SID in its text form: `S-1-` and numbers with hyphens between.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for PipeGroup {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let is_number = |part: &str| (1..=20).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
+        let is_sid = text.strip_prefix("S-1-").is_some_and(|rest| rest.contains('-') && rest.split('-').all(is_number));
+        if is_sid { Ok(Self(text)) } else { Err(format!("`{text}` is not the SID of a group, such as S-1-5-32-545")) }
+    }
+}
+
+impl From<PipeGroup> for String {
+    fn from(group: PipeGroup) -> Self {
+        group.0
+    }
+}
+
 /// Which events are logged: a level (`debug`), or levels by target (`info,cardbroker_server::listen=trace`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

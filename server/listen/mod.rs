@@ -37,9 +37,13 @@ mod tcp;
 mod tls;
 #[cfg(unix)]
 mod unix;
+#[cfg(windows)]
+mod windows;
 
 #[cfg(unix)]
 use self::unix as os;
+#[cfg(windows)]
+use self::windows as os;
 
 use std::{
     future::poll_fn,
@@ -53,7 +57,6 @@ use std::{
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
-pub(crate) use self::error::gone;
 pub use self::{
     checks::{CheckRoom, ConnectionChecks},
     connection::Connection,
@@ -68,6 +71,7 @@ use self::{
     os::{AutoPort, EndpointGuard, EndpointPlace, LocalSocket, SocketGuard},
     tcp::BoundPort,
 };
+pub(crate) use self::{error::gone, os::Stream as LocalStream};
 use crate::{
     caller::own_token::OwnToken,
     config::{ListenConfig, TcpPort},

@@ -10,7 +10,6 @@ use cardbroker_core::{
     },
 };
 use tokio::{
-    net::UnixStream,
     sync::watch,
     time::{Instant, sleep_until},
 };
@@ -25,7 +24,7 @@ use super::{
     turns::{Event, Turns},
     waiting::Waits,
 };
-use crate::{broker::VisibleReaders, caller::group::GroupMark, registry::ReaderView};
+use crate::{broker::VisibleReaders, caller::group::GroupMark, listen::LocalStream, registry::ReaderView};
 
 /// The time for a new connection to establish its context. A connection that only cancels has ended by then.
 const ESTABLISH_TIME: Duration = Duration::from_secs(10);
@@ -88,7 +87,7 @@ enum Step {
 impl Connection {
     pub(super) fn new(
         shared: Arc<Shared>,
-        stream: UnixStream,
+        stream: LocalStream,
         caller: Caller,
         groups: Groups,
         closing: CancellationToken,

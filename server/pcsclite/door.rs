@@ -11,7 +11,6 @@ use cardbroker_core::{
     pcsclite::handles::{ExclusiveRule, Share},
     turns::places::Places,
 };
-use tokio::net::UnixStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{Instrument, debug, debug_span, warn};
 
@@ -20,7 +19,7 @@ use crate::{
     broker::Broker,
     caller::group::GroupKey,
     config::{Config, Isolation, PcscliteConfig, ReaderSettings},
-    listen::{DoorBudgets, DoorListener, DoorListeners},
+    listen::{DoorBudgets, DoorListener, DoorListeners, LocalStream},
 };
 
 /// Maximum connections of all users, and of one user. Further ones are closed at once: a program whose connection is
@@ -163,7 +162,7 @@ impl Shared {
     pub(super) fn admit(
         self: &Arc<Self>,
         connections: &TaskTracker,
-        stream: UnixStream,
+        stream: LocalStream,
         caller: Caller,
         entrance: &Entrance,
     ) {

@@ -6,10 +6,11 @@ use bytes::{Buf, BytesMut};
 use cardbroker_core::pcsclite::wire::{self, Malformed, Message, Parsed};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::UnixStream,
     time::timeout,
 };
 use zeroize::Zeroize;
+
+use crate::listen::LocalStream;
 
 /// The time for the rest of a request, and for the client to take an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -18,7 +19,7 @@ const ROOM: usize = 512;
 
 /// The client's end of the conversation.
 pub(super) struct Input {
-    stream: UnixStream,
+    stream: LocalStream,
     /// The bytes that have come and are not yet a whole request.
     buffer: BytesMut,
 }
@@ -44,7 +45,7 @@ pub(super) enum Ended {
 }
 
 impl Input {
-    pub(super) fn new(stream: UnixStream) -> Self {
+    pub(super) fn new(stream: LocalStream) -> Self {
         Self { stream, buffer: BytesMut::with_capacity(ROOM) }
     }
 

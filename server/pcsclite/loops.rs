@@ -37,7 +37,9 @@ fn is_same(door: &Path, service: &Path) -> bool {
     door == service || real(door).is_some_and(|door| Some(door) == real(service))
 }
 
+// Links to files need rights on Windows.
 #[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use std::os::unix::fs::symlink;
 

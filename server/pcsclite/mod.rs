@@ -35,7 +35,9 @@ mod holding;
 mod input;
 mod loops;
 mod private;
+// The programs of the tests use a pair of Unix sockets.
 #[cfg(test)]
+#[cfg(unix)]
 mod tests;
 mod transactions;
 mod turns;

@@ -242,6 +242,8 @@ mod tests {
         assert!(help.contains("Exit codes:"), "{help}");
     }
 
+    // The absolute paths are Unix's.
+    #[cfg(unix)]
     #[test]
     fn flags_override_the_file() {
         let file = tempfile::NamedTempFile::new().unwrap();
@@ -257,6 +259,8 @@ mod tests {
         assert_eq!(from_flags.shutdown.grace, Duration::from_secs(60));
     }
 
+    // The absolute paths are Unix's.
+    #[cfg(unix)]
     #[test]
     fn simulated_readers_are_of_one_kind() {
         let file = tempfile::NamedTempFile::new().unwrap();

@@ -2,7 +2,10 @@
 
 use std::net::SocketAddr;
 
-use cardbroker_local::{config_folder::ConfigFolder, socket::default_socket};
+use cardbroker_local::{
+    config_folder::ConfigFolder,
+    socket::{default_socket, local_endpoint},
+};
 
 use crate::{
     config::Config,
@@ -27,7 +30,8 @@ fn lines(config: &Config, tcp: Option<SocketAddr>, user: &str, is_default: bool)
     let tcp = tcp.map(|address| format!(", and on TCP {address} for holders of a token")).unwrap_or_default();
     let door = config.pcsclite.path().map(|path| format!(", for PC/SC programs on {}", path.display()));
     let door = door.unwrap_or_default();
-    let endpoint = if is_default { String::new() } else { format!(" --endpoint unix:{socket}") };
+    let endpoint =
+        if is_default { String::new() } else { format!(" --endpoint {}", local_endpoint(&config.listen.socket)) };
     let who = match config.rules.is_empty() {
         true => format!("Only {user} may use them, until rules let others in"),
         false => format!("Rules say who may use them (cardbroker policy check{})", option(config)),
@@ -60,6 +64,8 @@ mod tests {
         lines(&config, tcp.map(|tcp| tcp.parse().unwrap()), "anna", is_default)
     }
 
+    // The absolute paths are Unix's.
+    #[cfg(unix)]
     #[test]
     fn three_lines_say_what_is_served_and_what_to_type() {
         assert_eq!(
@@ -85,6 +91,8 @@ mod tests {
         );
     }
 
+    // The absolute paths are Unix's.
+    #[cfg(unix)]
     #[test]
     fn a_path_cannot_add_a_line() {
         let told = told("readers.simulate_from = \"/a\\nb\"", None, true);

@@ -52,7 +52,10 @@ impl Monitor for FailingMonitor {
 async fn start(backend: Arc<dyn Backend>) -> (Server, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let mut config = Config::default();
-    config.listen.socket = folder.path().join("cardbroker.sock");
+    config.listen.socket = match folder.path().file_name() {
+        Some(name) if cfg!(windows) => format!(r"\\.\pipe\cardbroker\{}", name.display()).into(),
+        _ => folder.path().join("cardbroker.sock"),
+    };
     let bound = Bound::bind(&config.listen).unwrap();
     (Server::start(config, Ok(Tokens::default()), bound, backend, "test".into(), None).await.unwrap(), folder)
 }

@@ -82,6 +82,8 @@ mod tests {
 
     use super::*;
 
+    // Users have numbers on Unix only.
+    #[cfg(unix)]
     #[tokio::test]
     async fn a_name_is_looked_up_once_and_kept() {
         let names = UserNames::default();

@@ -36,7 +36,7 @@ const BACKLOG: i32 = 1_024;
 const MAX_REPLACED: u32 = 9;
 
 /// The bytes of a client.
-pub(in crate::listen) type Stream = tokio::net::UnixStream;
+pub(crate) type Stream = tokio::net::UnixStream;
 
 /// A socket that clients can connect to. No connection is accepted yet.
 #[derive(Debug)]

@@ -6,9 +6,9 @@ use cardbroker_core::{
     budget::Tokens,
     caller::{Caller, Principal},
 };
-use tokio::net::UnixStream;
 
 use super::{
+    bound::Stream,
     private_socket::{PrivateListeners, runtime_folder},
     socket_watch::Listener,
 };
@@ -70,7 +70,7 @@ impl DoorBudgets {
 
 impl DoorListener {
     /// Accepts the next program. Retries with pauses while the system cannot accept.
-    pub async fn accept(&self) -> (UnixStream, Caller) {
+    pub async fn accept(&self) -> (Stream, Caller) {
         persist(|| self.listener.accept(|| self.numbers.next())).await
     }
 }

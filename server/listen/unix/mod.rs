@@ -18,11 +18,11 @@ mod tests;
 
 pub(super) use self::{
     auto_port::{AutoPort, EndpointGuard, EndpointPlace},
-    bound::Stream,
     default_socket::check,
     local::{LocalSocket, SocketGuard},
     socket_watch::Listener,
 };
+pub(crate) use self::bound::Stream;
 pub use self::{
     default_socket::system_broker,
     door::{DoorBudgets, DoorListener, DoorListeners},

@@ -78,7 +78,8 @@ fn nothing(facts: &Facts, error: &Error) -> Finding {
     match finding {
         Found::Missing | Found::Refused(_) => {
             let missing = Finding::problem("broker", "not-running", text);
-            let start = if matches!(endpoint, Endpoint::Unix(_)) { "cardbrokerd" } else { "cardbrokerd --tcp auto" };
+            let is_local = matches!(endpoint, Endpoint::Unix(_) | Endpoint::Pipe(_));
+            let start = if is_local { "cardbrokerd" } else { "cardbrokerd --tcp auto" };
             missing.step(start).step("If it runs, name its endpoint: cardbroker --endpoint unix:/PATH doctor")
         }
         Found::NoEndpointFile(_) | Found::Ended { .. } => {

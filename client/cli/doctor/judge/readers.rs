@@ -1,10 +1,15 @@
 //! The readers that this user may see, their states, and what the rules say.
 
+use std::path::Path;
+
 use cardbroker_client::{
-    Endpoint, Reader, ReaderState,
+    Reader, ReaderState,
     diagnostics::{Incident, IncidentKind, PcscState},
 };
-use cardbroker_local::{config_folder::SYSTEM_CONFIGURATION, socket::SYSTEM_SOCKET};
+use cardbroker_local::{
+    config_folder::SYSTEM_CONFIGURATION,
+    socket::{SYSTEM_SOCKET, local_endpoint},
+};
 
 use super::{pcsc_state, service};
 use crate::doctor::{
@@ -102,9 +107,9 @@ fn question(facts: &Facts, reader: &Reader) -> String {
 
 /// The option that names the configuration of the broker, where it is not this user's own.
 fn configuration(facts: &Facts) -> String {
-    let system = Endpoint::Unix(SYSTEM_SOCKET.into());
+    let system = local_endpoint(Path::new(SYSTEM_SOCKET));
     match &facts.found {
-        Found::At { endpoint, .. } if *endpoint == system && facts.me.uid != Some(0) => {
+        Found::At { endpoint, .. } if endpoint.to_string() == system && facts.me.uid != Some(0) => {
             format!(" --config {SYSTEM_CONFIGURATION}")
         }
         _ => String::new(),

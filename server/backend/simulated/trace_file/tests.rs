@@ -105,6 +105,8 @@ fn a_mistake_names_its_line_and_does_not_quote_it() {
     assert_eq!(parsed(&many).unwrap_err(), "x.jsonl:257: more than 256 readers");
 }
 
+// The system's words for a missing file are Unix's.
+#[cfg(unix)]
 #[test]
 fn a_file_must_be_regular_and_small() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,26 +1,16 @@
-//! The signals that stop the daemon or reload its policy.
+//! SIGTERM, SIGINT and SIGHUP, and the meaning of SIGHUP.
 
-use std::io;
-#[cfg(unix)]
 use std::{
     fs::{self, File},
+    io,
     process::{Command, Stdio},
 };
 
-#[cfg(unix)]
 use tokio::signal::unix::{Signal as Source, SignalKind, signal};
 
-/// The request behind a signal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Signal {
-    /// SIGTERM, SIGINT (Ctrl-C), or SIGHUP because the terminal of the daemon was closed: stop the daemon.
-    Stop,
-    /// SIGHUP while the terminal is there, or never was: read configuration and tokens again.
-    Reload,
-}
+use super::Signal;
 
 /// The receiver of SIGTERM, SIGINT and SIGHUP.
-#[cfg(unix)]
 pub struct Signals {
     terminate: Source,
     interrupt: Source,
@@ -29,7 +19,6 @@ pub struct Signals {
 }
 
 /// The terminal that the daemon was started in, and the end of it.
-#[cfg(unix)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Terminal {
     /// There was none, or its end was noticed already.
@@ -40,7 +29,6 @@ enum Terminal {
     Ignored,
 }
 
-#[cfg(unix)]
 impl Terminal {
     /// The request behind SIGHUP, if the terminal is there (`is_open`) or not; `None` if there is none.
     fn on_hang_up(&mut self, is_open: bool) -> Option<Signal> {
@@ -55,7 +43,6 @@ impl Terminal {
     }
 }
 
-#[cfg(unix)]
 impl Signals {
     /// Installs the signal handlers.
     ///
@@ -93,24 +80,20 @@ impl Signals {
 }
 
 /// Whether the process has a controlling terminal. It has none any more once that was closed.
-#[cfg(unix)]
 fn has_terminal() -> bool {
     File::open("/dev/tty").is_ok()
 }
 
 /// What a child does that tells whether SIGHUP is ignored.
-#[cfg(unix)]
 const HANG_UP_ITSELF: &str = "kill -HUP $$";
 
 /// Whether the parent has set SIGHUP to be ignored. Without a shell on a system without `/proc` that counts as no.
-#[cfg(unix)]
 fn ignores_hang_up() -> bool {
     let shell = || survives(Command::new("sh").args(["-c", HANG_UP_ITSELF]));
     ignores_by_proc().or_else(shell).unwrap_or(false)
 }
 
 /// The answer of Linux; `None` elsewhere.
-#[cfg(unix)]
 fn ignores_by_proc() -> Option<bool> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
@@ -119,13 +102,12 @@ fn ignores_by_proc() -> Option<bool> {
 }
 
 /// The answer of a child, on any Unix: an ignored signal stays ignored in it. `None` if it cannot be started.
-#[cfg(unix)]
 fn survives(child: &mut Command) -> Option<bool> {
     let ended = child.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().ok()?;
     Some(ended.success())
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -1,27 +1,19 @@
-//! The default sockets of a machine: one rule for the broker and its clients.
+//! The default sockets: the user's in the runtime folder, and the system's.
 
 use std::path::{Path, PathBuf};
 
-#[cfg(unix)]
 use rustix::{
     net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with},
     process::geteuid,
 };
+
+use super::Place;
 
 /// The socket of the system's broker, and the only default of root.
 pub const SYSTEM_SOCKET: &str = "/run/cardbroker/cardbroker.sock";
 
 /// The maximum length of a socket's path, in bytes: the system's limit without the final NUL.
 pub const MAX_PATH_BYTES: usize = 107;
-
-/// A socket at which a client looks for a broker that nobody has named, or the endpoint file beside it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    /// The absolute path of the socket or the file.
-    pub path: PathBuf,
-    /// Whether it lies in the user's runtime folder, which must belong to the user.
-    pub is_own: bool,
-}
 
 /// Returns the default places of the user `uid`, in the order in which a client tries them. `runtime` is the value of
 /// `XDG_RUNTIME_DIR`; a relative path counts as unset.
@@ -45,19 +37,16 @@ fn system() -> Place {
 }
 
 /// Returns the places for this process.
-#[cfg(unix)]
 pub fn default_places() -> Vec<Place> {
     places(geteuid().as_raw(), runtime_variable().as_deref())
 }
 
 /// Returns the place of this user's own broker: the first of the default places.
-#[cfg(unix)]
 pub fn own_place() -> Place {
     own(geteuid().as_raw(), runtime_variable().as_deref())
 }
 
 /// Returns the default socket of a broker of this user; `None` if the user has no runtime folder.
-#[cfg(unix)]
 pub fn default_socket() -> Option<PathBuf> {
     let uid = geteuid().as_raw();
     if uid == 0 {
@@ -68,14 +57,12 @@ pub fn default_socket() -> Option<PathBuf> {
 }
 
 /// Whether a broker whom this user can trust accepts connections on the system's socket.
-#[cfg(unix)]
 pub fn system_answers() -> bool {
     let place = system();
     crate::trust::walk(&place, geteuid().as_raw()).is_ok() && accepts(&place.path)
 }
 
 /// Whether a process listens on `socket`. Does not wait.
-#[cfg(unix)]
 fn accepts(socket: &Path) -> bool {
     let Ok(address) = SocketAddrUnix::new(socket) else { return false };
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
@@ -83,7 +70,6 @@ fn accepts(socket: &Path) -> bool {
         .is_ok_and(|probe| connect(&probe, &address).is_ok())
 }
 
-#[cfg(unix)]
 fn runtime_variable() -> Option<PathBuf> {
     std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from)
 }
@@ -96,7 +82,7 @@ fn socket_below(runtime: &Path) -> PathBuf {
     runtime.join("cardbroker/cardbroker.sock")
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -1,0 +1,76 @@
+//! Owner, mode and lock of files on Unix.
+
+use std::{
+    fs::{DirBuilder, File, Metadata, OpenOptions},
+    io,
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown},
+    path::Path,
+};
+
+use rustix::{
+    fs::{FlockOperation, flock},
+    io::Errno,
+    process::geteuid,
+};
+
+use super::{PrivateFileError, folder_of};
+pub(super) use crate::secret_mount::is_mounted_secret;
+
+/// What to do with a file of another user.
+pub(super) const CHANGE_OWNER: &str = "change its owner with chown";
+
+/// Takes a lock on a folder, without waiting; the result holds it until it is dropped. Processes that ask for the same
+/// lock exclude each other.
+///
+/// # Errors
+/// [`io::ErrorKind::WouldBlock`] if another process has the lock, or the operating system's error.
+pub fn lock_folder(folder: &Path) -> io::Result<impl Sized + use<>> {
+    let folder = File::open(folder)?;
+    flock(&folder, FlockOperation::NonBlockingLockExclusive)?;
+    Ok(folder)
+}
+
+/// Gives a new file of root's to the user who owns the file at `path`, or else its folder; other users keep theirs.
+///
+/// # Errors
+/// The operating system's.
+pub fn give_to_owner_of(path: &Path, file: &File) -> io::Result<()> {
+    if !is_root() {
+        return Ok(());
+    }
+    let owner = path.symlink_metadata().or_else(|_| folder_of(path).metadata())?;
+    fchown(file, Some(owner.uid()), Some(owner.gid()))
+}
+
+/// Only the owner has access to the new folders.
+pub(super) fn prepare_folder(builder: &mut DirBuilder) {
+    builder.mode(0o700);
+}
+
+/// Only the owner has access to a new file.
+pub(super) fn prepare_file(options: &mut OpenOptions) {
+    options.mode(0o600);
+}
+
+/// Whether opening failed because the file is a socket, or a device without a driver.
+pub(super) fn is_no_file(error: &io::Error) -> bool {
+    Errno::from_io_error(error) == Some(Errno::NXIO)
+}
+
+pub(super) fn check_access(_: &File, found: &Metadata) -> Result<(), PrivateFileError> {
+    if ![0, geteuid().as_raw()].contains(&found.uid()) {
+        return Err(PrivateFileError::Foreign);
+    }
+    check_mode(found)
+}
+
+pub(super) fn check_mode(found: &Metadata) -> Result<(), PrivateFileError> {
+    match found.mode() & 0o7777 {
+        mode if mode & 0o077 != 0 => Err(PrivateFileError::Loose { mode }),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn is_root() -> bool {
+    geteuid().is_root()
+}

@@ -1,0 +1,176 @@
+//! The accept loop of the pipe. Several instances wait for clients, so that one seldom finds the pipe busy; a client is
+//! handed on once its first bytes have come, because the system tells its user only then.
+
+use std::{collections::VecDeque, io, time::Duration};
+
+use cardbroker_core::caller::Caller;
+use cardbroker_pipe::{Access, Sid, client_process, client_user, own_user};
+use tokio::{
+    net::windows::named_pipe::NamedPipeServer,
+    sync::{Mutex, mpsc},
+    task::{AbortHandle, JoinSet},
+    time::{sleep, timeout},
+};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::policy::accounts;
+
+/// The instances that wait for a client at the same time.
+const WAITING: usize = 4;
+
+/// Maximum clients that have sent nothing yet. A further one takes the place of the first of them.
+pub(super) const MAX_SILENT: usize = 64;
+
+/// The time for the first bytes of a client, which sends them without being asked.
+const FIRST_BYTES_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The pause before the next try to make an instance.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The pipe, while clients are accepted. Dropping it closes the pipe; accepted connections stay.
+#[derive(Debug)]
+pub(in crate::listen) struct Listener {
+    accepted: Mutex<mpsc::Receiver<Client>>,
+    _accepting: AbortOnDropHandle<()>,
+}
+
+/// A client whose first bytes have come.
+#[derive(Debug)]
+struct Client {
+    pipe: NamedPipeServer,
+    /// `None` if the system does not tell.
+    user: Option<Sid>,
+}
+
+impl Listener {
+    /// Starts to accept. Must be called inside a runtime.
+    pub(super) fn start(instances: Instances) -> Self {
+        let (sender, accepted) = mpsc::channel(1);
+        let accepting = Accepting { instances, sender, silent: JoinSet::new(), oldest_first: VecDeque::new() };
+        let task = tokio::spawn(accepting.run());
+        Self { accepted: Mutex::new(accepted), _accepting: AbortOnDropHandle::new(task) }
+    }
+
+    /// Accepts the next client. Its connection gets the `next` number. Cancel-safe.
+    pub(in crate::listen) async fn accept(&self, next: impl FnOnce() -> u64) -> io::Result<(NamedPipeServer, Caller)> {
+        let client = self.accepted.lock().await.recv().await.ok_or(io::ErrorKind::NotConnected)?;
+        let caller = caller(next(), client.user.as_ref(), client_process(&client.pipe));
+        Ok((client.pipe, caller))
+    }
+}
+
+/// The caller of a connection. The process is for display alone: its number may be another one's by now, so every
+/// connection is a caller of its own. Until users are known by their SIDs, the broker's own user is the only one known.
+fn caller(connection: u64, user: Option<&Sid>, process: Option<u32>) -> Caller {
+    let is_own = user.is_some_and(|user| own_user().is_ok_and(|own| own == *user));
+    if is_own {
+        let own = accounts::own_user();
+        Caller::local(connection, own, own, process, None)
+    } else {
+        Caller::unknown(connection, process)
+    }
+}
+
+/// The instances of the pipe that wait for a client. There is always one, so the pipe never disappears.
+#[derive(Debug)]
+pub(super) struct Instances {
+    name: String,
+    access: Access,
+    first: Option<NamedPipeServer>,
+    waiting: JoinSet<io::Result<NamedPipeServer>>,
+    /// Whether the last instance could not be made.
+    is_failing: bool,
+}
+
+impl Instances {
+    /// Creates the pipe with its first instance. Must be called inside a runtime.
+    ///
+    /// # Errors
+    /// The operating system's; [`io::ErrorKind::PermissionDenied`] if the pipe exists.
+    pub(super) fn first(name: &str, access: Access) -> io::Result<Self> {
+        let first = Some(access.create(name, true)?);
+        Ok(Self { name: name.to_owned(), access, first, waiting: JoinSet::new(), is_failing: false })
+    }
+
+    fn is_full(&self) -> bool {
+        self.waiting.len() >= WAITING
+    }
+
+    /// Makes the missing instances, as far as the system allows. Warns once if it does not.
+    fn refill(&mut self) {
+        while !self.is_full() {
+            let made = match self.first.take() {
+                Some(first) => Ok(first),
+                None => self.access.create(&self.name, false),
+            };
+            match made {
+                Ok(pipe) => {
+                    self.is_failing = false;
+                    self.waiting.spawn(async move { pipe.connect().await.map(|()| pipe) });
+                }
+                Err(error) => {
+                    if !self.is_failing {
+                        tracing::warn!(%error, "cannot make another instance of the pipe for now");
+                    }
+                    self.is_failing = true;
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// The work of the accept loop.
+struct Accepting {
+    instances: Instances,
+    sender: mpsc::Sender<Client>,
+    /// The clients that have sent nothing yet.
+    silent: JoinSet<Option<Client>>,
+    oldest_first: VecDeque<AbortHandle>,
+}
+
+impl Accepting {
+    /// Accepts until the listener is dropped.
+    async fn run(mut self) {
+        loop {
+            self.instances.refill();
+            tokio::select! {
+                Some(opened) = self.instances.waiting.join_next() => {
+                    // An error means that the client has gone already.
+                    if let Ok(Ok(pipe)) = opened {
+                        self.on_opened(pipe);
+                    }
+                }
+                Some(known) = self.silent.join_next() => {
+                    if let Ok(Some(client)) = known
+                        && self.sender.send(client).await.is_err()
+                    {
+                        return;
+                    }
+                }
+                () = sleep(PAUSE), if !self.instances.is_full() => {}
+                () = self.sender.closed() => return,
+            }
+        }
+    }
+
+    fn on_opened(&mut self, pipe: NamedPipeServer) {
+        self.oldest_first.retain(|client| !client.is_finished());
+        if self.oldest_first.len() >= MAX_SILENT
+            && let Some(oldest) = self.oldest_first.pop_front()
+        {
+            oldest.abort();
+        }
+        self.oldest_first.push_back(self.silent.spawn(identify(pipe)));
+    }
+}
+
+/// Waits for the first bytes of a client and asks the system for its user; `None` if none come.
+async fn identify(pipe: NamedPipeServer) -> Option<Client> {
+    timeout(FIRST_BYTES_TIMEOUT, pipe.readable()).await.ok()?.ok()?;
+    let user = client_user(&pipe);
+    if let Err(error) = &user {
+        tracing::debug!(%error, "the system does not tell the user of a client");
+    }
+    Some(Client { pipe, user: user.ok() })
+}

@@ -1,0 +1,88 @@
+//! The named pipe that clients open, and the lock against a second broker.
+
+use std::{
+    fs::{File, TryLockError},
+    io,
+    path::{Path, PathBuf},
+};
+
+use cardbroker_local::{
+    private_file,
+    socket::{is_pipe, lock_place},
+};
+use cardbroker_pipe::{Access, Sid};
+use tokio::net::windows::named_pipe::NamedPipeServer;
+
+use super::{
+    super::BindError,
+    accept::{Instances, Listener},
+};
+use crate::config::ListenConfig;
+
+pub(crate) type Stream = NamedPipeServer;
+
+/// A pipe that clients can open. No connection is accepted yet.
+#[derive(Debug)]
+pub struct BoundSocket {
+    path: PathBuf,
+    instances: Instances,
+    lock: PipeLock,
+}
+
+/// The exclusive right to the pipe, until it is dropped.
+#[derive(Debug)]
+pub(in crate::listen) struct PipeLock {
+    _file: File,
+}
+
+impl BoundSocket {
+    /// Takes the pipe of `config`, with its access list in force before the first client can open it. Must be called
+    /// inside a runtime.
+    ///
+    /// # Errors
+    /// [`BindError`], if another broker runs, or the path is no pipe's.
+    pub fn bind(config: &ListenConfig) -> Result<Self, BindError> {
+        let path = &config.socket;
+        let failed = |action| move |source| BindError::Io { socket: path.clone(), action, source };
+        let name = path.to_str().filter(|name| is_pipe(name)).ok_or_else(|| BindError::Unfit {
+            socket: path.clone(),
+            problem: r"it is no pipe on this machine: use a path such as \\.\pipe\cardbroker\NAME".into(),
+        })?;
+        let lock = PipeLock::take(&lock_place(name)).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => BindError::AlreadyRunning { socket: path.clone() },
+            _ => failed("lock its lock file")(error),
+        })?;
+        let group = config.pipe_group.as_ref().map(|group| group.as_str().parse::<Sid>()).transpose();
+        let group = group.map_err(|problem| BindError::Unfit { socket: path.clone(), problem })?;
+        let access = Access::new(group.as_ref()).map_err(failed("make its access list"))?;
+        let instances = Instances::first(name, access).map_err(|error| match error.kind() {
+            // Another process has the pipe, or another user a pipe of this name.
+            io::ErrorKind::PermissionDenied => BindError::AlreadyRunning { socket: path.clone() },
+            _ => failed("make the pipe")(error),
+        })?;
+        Ok(Self { path: path.clone(), instances, lock })
+    }
+
+    /// The path of the pipe.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Starts to accept clients. Must be called inside a runtime.
+    pub(super) fn listen(self) -> (Listener, PipeLock) {
+        (Listener::start(self.instances), self.lock)
+    }
+}
+
+impl PipeLock {
+    /// Locks a file without waiting. Makes it and its folder if they are missing; it stays.
+    fn take(path: &Path) -> io::Result<Self> {
+        private_file::create_folder(private_file::folder_of(path))?;
+        let file = File::options().write(true).create(true).truncate(false).open(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+}

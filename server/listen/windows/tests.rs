@@ -1,0 +1,99 @@
+//! The accept loop with clients in this process.
+
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use cardbroker_core::caller::Principal;
+use cardbroker_pipe::connect;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::windows::named_pipe::NamedPipeClient,
+    time::{sleep, timeout},
+};
+
+use super::{
+    super::BindError,
+    accept::{Listener, MAX_SILENT},
+    pipe::{BoundSocket, PipeLock},
+};
+use crate::{config::ListenConfig, policy::accounts};
+
+const LONGEST: Duration = Duration::from_secs(20);
+
+/// A configuration with a pipe of its own.
+fn config() -> (ListenConfig, String) {
+    static NUMBER: AtomicU32 = AtomicU32::new(1);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let pipe = format!(r"\\.\pipe\cardbroker\unit-{}-{number}", std::process::id());
+    (ListenConfig { socket: pipe.clone().into(), ..ListenConfig::default() }, pipe)
+}
+
+fn listen() -> (Listener, PipeLock, String) {
+    let (config, pipe) = config();
+    let (listener, lock) = BoundSocket::bind(&config).unwrap().listen();
+    (listener, lock, pipe)
+}
+
+/// Opens the pipe, again while it is busy.
+async fn open(pipe: &str) -> NamedPipeClient {
+    loop {
+        match connect(pipe) {
+            Ok(client) => return client,
+            Err(error) => assert_eq!(error.raw_os_error(), Some(231)),
+        }
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_is_known_once_it_has_sent_something() {
+    let (listener, _lock, pipe) = listen();
+    let silent = open(&pipe).await;
+    let mut client = open(&pipe).await;
+    client.write_all(b"hello").await.unwrap();
+    let (mut stream, caller) = timeout(LONGEST, listener.accept(|| 7)).await.unwrap().unwrap();
+    assert_eq!((caller.principal(), caller.connection), (Principal::User(accounts::own_user()), 7));
+    let mut bytes = [0; 5];
+    stream.read_exact(&mut bytes).await.unwrap();
+    assert_eq!(&bytes, b"hello", "the bytes that named the user are still there");
+    drop(silent);
+}
+
+#[tokio::test]
+async fn silent_clients_do_not_keep_others_away() {
+    let (listener, _lock, pipe) = listen();
+    let mut silent = Vec::new();
+    // Some more: the first ones may be noticed in another order than they came.
+    for _ in 0..MAX_SILENT + 8 {
+        silent.push(open(&pipe).await);
+    }
+    let mut client = open(&pipe).await;
+    client.write_all(b"hello").await.unwrap();
+    timeout(LONGEST, listener.accept(|| 1)).await.unwrap().unwrap();
+    let end = timeout(LONGEST, silent[0].read(&mut [0; 1])).await.unwrap();
+    assert!(!matches!(end, Ok(1..)), "the first of them is closed: {end:?}");
+    let newest = silent.last_mut().unwrap();
+    assert!(
+        timeout(Duration::from_millis(200), newest.read(&mut [0; 1])).await.is_err(),
+        "the last one may still speak"
+    );
+}
+
+#[tokio::test]
+async fn a_pipe_has_one_broker() {
+    let (config, _) = config();
+    let first = BoundSocket::bind(&config).unwrap();
+    assert!(matches!(BoundSocket::bind(&config), Err(BindError::AlreadyRunning { .. })));
+    drop(first);
+    BoundSocket::bind(&config).unwrap();
+}
+
+#[tokio::test]
+async fn a_path_that_is_no_pipe_is_refused() {
+    for path in [r"C:\cardbroker.sock", r"\\server\pipe\x"] {
+        let config = ListenConfig { socket: path.into(), ..ListenConfig::default() };
+        assert!(matches!(BoundSocket::bind(&config), Err(BindError::Unfit { .. })), "{path}");
+    }
+}
