@@ -18,7 +18,7 @@ LANGUAGES := python cpp node c
 
 .NOTPARALLEL:
 .PHONY: help demo check test release-check fuzz lint bench conformance $(LANGUAGES) build install packages deb rpm
-.PHONY: setup clean
+.PHONY: windows setup clean
 
 # Prints a step, runs it, prints its duration, and ends with its exit code. A step must not contain commas or double
 # quotes.
@@ -72,6 +72,7 @@ test: setup lint ## everything that CI runs: lint, unit and end-to-end tests, al
 	$(call step,tests/conformance/slow)
 # A fixed seed: a failure is then caused by a change, not by chance.
 	$(call step,SEED=1 tests/fuzz/run $(SECONDS))
+	@tests/windows/run
 
 release-check: setup ## checks too long for CI: all packages, the longest tests, long fuzzing; 2.5 h
 	@printf '%s\n' '' 'release-check runs, on two cores:' \
@@ -92,7 +93,11 @@ release-check: setup ## checks too long for CI: all packages, the longest tests,
 	$(call step,tests/fuzz/run 600)
 	@$(MAKE) --no-print-directory bench ARGS=--quick
 	@$(MAKE) --no-print-directory deb rpm
+	$(call step,tests/windows/check-macos.sh)
 	$(call step,packaging/release-check.sh)
+
+windows: setup ## the programs for Windows 7 in Wine: unit tests, stories (root, Debian 12; 15 min at first)
+	@tests/windows/run
 
 python cpp node c: setup ## format, lint and test the client in this language
 	$(call step,cargo build --locked --quiet -p cardbroker-server -p cardbroker --bins)

@@ -1,0 +1,48 @@
+#!/bin/sh
+# Builds the programs and the unit tests for Windows 7 with Debian's compiler, and writes the list of the tests to
+# windows-tests below the target folder. Usage: build.sh [PROFILE]; PROFILE is dev or release, which has no tests.
+# Exits with 77 if the build fails with another compiler than the known one: then Debian has moved, not this repository.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+. "$here/cache.sh"
+profile=${1:-dev}
+
+# The compiler that has built the programs last. std is built as well, by a way that is not stable.
+known='rustc 1.96.0'
+
+cargo() { # subcommand and arguments
+    command=$1
+    shift
+    "$here/in-compiler" cargo "$command" --locked --quiet -Zbuild-std=std,panic_abort --target "$triple" \
+        --profile "$profile" $packages "$@"
+}
+build() {
+    if [ "$profile" != dev ]; then
+        packages='-p cardbroker-server -p cardbroker'
+        cargo build --bins
+        return
+    fi
+    # With the programs of the stories. One command, so that all have the same dependencies.
+    packages='-p cardbroker-server -p cardbroker -p cardbroker-client -p cardbroker-windows'
+    cargo build --bins --example pairs || return 1
+    packages='-p cardbroker-pipe -p cardbroker-local -p cardbroker-apdu-bytes -p cardbroker-proto -p cardbroker-client'
+    packages="$packages -p cardbroker-core -p cardbroker-server -p cardbroker"
+    cargo test --no-run --lib --bins --message-format=json >"$target/windows-tests.json" || return 1
+    # The folder of the package, where cargo would start the program, and the program.
+    sed -n '/"test":true},"features"/s/.*"manifest_path":"\([^"]*\)\/Cargo.toml".*"executable":"\([^"]*\)".*/\1 \2/p' \
+        "$target/windows-tests.json" >"$target/windows-tests"
+    # A build without tests would pass all of them.
+    [ -s "$target/windows-tests" ]
+}
+
+if build; then
+    exit 0
+fi
+compiler=$("$here/in-compiler" rustc --version)
+case $compiler in
+"$known"*) exit 1 ;;
+*)
+    echo "windows: NOT BUILT: Debian's compiler is now $compiler; the known one is $known: see the errors above" >&2
+    exit 77
+    ;;
+esac

@@ -1,0 +1,35 @@
+#!/bin/sh
+# Sourced by the scripts beside it: where the roots of the Windows build lie, and how one is made once.
+
+# Outside the clone, so that a fresh clone finds them.
+cache=${CARDBROKER_WINDOWS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/cardbroker-windows}
+# Build output, shared by all clones: what they have in common is compiled once.
+target=${CARDBROKER_WINDOWS_TARGET:-$cache/target}
+clone=$(cd "$(dirname "$0")/../.." && pwd)
+# Its programs run on Windows 7 and later.
+triple=x86_64-win7-windows-gnu
+
+# Prints a word for the newest version of a package that apt knows here, or `unknown`.
+candidate() { # package
+    version=$(apt-cache policy "$1" 2>/dev/null | sed -n 's/^ *Candidate: //p')
+    echo "${version:-unknown}" | tr -c "A-Za-z0-9.\n" _
+}
+
+# Makes the folder $cache/NAME-KEY with `make_root FOLDER`, once for all programs that ask at the same time, and prints
+# it. Older folders of the same name are removed.
+once() { # name, key
+    [ "$(id -u)" -eq 0 ] || { echo "$1: only root can make a root folder" >&2; exit 1; }
+    mkdir -p "$cache"
+    root=$cache/$1-$2
+    exec 9>"$cache/$1.lock"
+    flock 9
+    if [ ! -e "$root.done" ]; then
+        rm -rf "$cache/$1"-*
+        # A subshell that is no condition: there `set -e` holds, and a failed step leaves no finished root.
+        (make_root "$root") >&2
+        touch "$root.done"
+    fi
+    # Programs that are started later must not hold the lock.
+    exec 9>&-
+    echo "$root"
+}

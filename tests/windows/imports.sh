@@ -1,0 +1,24 @@
+#!/bin/sh
+# Checks that the programs import only functions that Windows 7 has: those in imports.txt, which was read against the
+# documentation by people. A new function is added there by hand. Usage: imports.sh PROFILE
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+. "$here/cache.sh"
+allowed=$here/imports.txt
+failed=0
+for program in cardbrokerd cardbroker; do
+    file=$target/$triple/$1/$program.exe
+    # `DLL Name: KERNEL32.dll`, then lines with an address, a hint and a name.
+    found=$("$here/in-compiler" x86_64-w64-mingw32-objdump -p "$file" | awk '
+        /DLL Name:/ { dll = tolower($3); next }
+        dll != "" && NF == 0 { dll = "" }
+        dll != "" && $1 ~ /^[0-9a-f]+$/ && NF >= 3 { print dll " " $NF }' | sort -u)
+    [ -n "$found" ] || { echo "imports: none found in $file" >&2; exit 1; }
+    new=$(printf '%s\n' "$found" | grep -v -x -F -f "$allowed" || true)
+    if [ -n "$new" ]; then
+        printf 'imports: %s uses functions that %s does not list:\n%s\n' "$program" imports.txt "$new" >&2
+        failed=1
+    fi
+    echo "    $program: $(printf '%s\n' "$found" | wc -l) functions"
+done
+exit "$failed"
