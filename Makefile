@@ -72,7 +72,6 @@ test: setup lint ## everything that CI runs: lint, unit and end-to-end tests, al
 	$(call step,tests/conformance/slow)
 # A fixed seed: a failure is then caused by a change, not by chance.
 	$(call step,SEED=1 tests/fuzz/run $(SECONDS))
-	@tests/windows/run
 
 release-check: setup ## checks too long for CI: all packages, the longest tests, long fuzzing; 2.5 h
 	@printf '%s\n' '' 'release-check runs, on two cores:' \

@@ -106,7 +106,10 @@ impl Input {
 }
 
 #[cfg(test)]
+#[cfg(unix)]
 mod tests {
+    use tokio::net::UnixStream;
+
     use super::*;
 
     #[tokio::test]
