@@ -158,7 +158,7 @@ mod tests {
         assert_eq!(planted(Some(&mut error)), CARDBROKER_CODE_INTERNAL);
         // SAFETY: `call` stores a pointer in each case.
         let error = unsafe { error.assume_init() };
-        // SAFETY: after a failure it comes from `Box::into_raw`, and nobody else has it.
+        // SAFETY: after a failure it comes from `Box::into_raw`, and nobody else owns it.
         let error = unsafe { Box::from_raw(error) };
         assert!(error.message().to_str().unwrap().contains("panicked"));
         assert_eq!(planted(None), CARDBROKER_CODE_INTERNAL);

@@ -98,7 +98,7 @@ fn connected(group: &CString) -> (tempfile::TempDir, UnixListener, Box<Client>) 
     assert_eq!(cardbroker_connect(Some(&options), Some(&mut client), None), 0);
     // SAFETY: the call has succeeded, so it has stored a handle.
     let client = unsafe { client.assume_init() };
-    // SAFETY: the handle comes from `Box::into_raw`, and nobody else has it.
+    // SAFETY: the handle comes from `Box::into_raw`, and nobody else owns it.
     (folder, listener, unsafe { Box::from_raw(client) })
 }
 

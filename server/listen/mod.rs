@@ -66,12 +66,12 @@ pub use self::{
     os::{DoorBudgets, DoorListener, DoorListeners, Inherited, PrivateListeners, PrivateSocket, system_broker},
     peer::{CallGuard, MessageBytes, Peer, Source},
 };
+pub(crate) use self::{error::gone, os::Stream as LocalStream};
 use self::{
     incoming::Listener,
     os::{AutoPort, EndpointGuard, EndpointPlace, LocalSocket, SocketGuard},
     tcp::BoundPort,
 };
-pub(crate) use self::{error::gone, os::Stream as LocalStream};
 use crate::{
     caller::own_token::OwnToken,
     config::{ListenConfig, TcpPort},

@@ -54,7 +54,7 @@ pub(super) struct Held {
 pub(super) enum Phase {
     /// The handle is exclusive, or in a transaction.
     Kept {
-        /// The handle's share mode.
+        /// With another share mode the limits change.
         share: Share,
         /// The turn ends after so long without a call; `None` for never.
         idle: Option<Duration>,

@@ -17,7 +17,7 @@ use crate::{
     samples::{Samples, nanoseconds},
 };
 
-/// The numbers of callers.
+/// How many wait, each of its own user.
 const CALLERS: [u64; 5] = [1, 10, 100, 1_000, 10_000];
 
 pub(crate) fn measure(effort: Effort) -> Table {

@@ -140,7 +140,7 @@ impl Case {
         format!("listen.socket_mode = \"0666\"\n{room}{rule}")
     }
 
-    /// One round.
+    /// Has all parties share the card once, with a new broker.
     async fn measure(&mut self, stage: &Stage, effort: Effort) -> anyhow::Result<()> {
         let ms = effort.choose(ROUND_MS, QUICK_ROUND_MS);
         let setup = stage.setup()?.configuration(&self.configuration()).log_level("info").open_folder()?;

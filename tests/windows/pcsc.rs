@@ -29,7 +29,7 @@ fn two_programs_break_each_others_pairs_without_the_broker() -> anyhow::Result<(
     let _card = insert(&pcscd)?;
     let (reader, pairs) = (pcscd.reader_name(0), DIRECT_PAIRS.to_string());
     let start = || {
-        let mut direct = program("direct-pcsc")?;
+        let mut direct = program("direct-pcsc-windows")?;
         direct.args([&reader, "--pairs", &pairs]).env("PCSCLITE_CSOCK_NAME", pcscd.socket());
         Program::spawn(&mut direct)
     };

@@ -16,13 +16,13 @@ mod socket_watch;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::bound::Stream;
 pub(super) use self::{
     auto_port::{AutoPort, EndpointGuard, EndpointPlace},
     default_socket::check,
     local::{LocalSocket, SocketGuard},
     socket_watch::Listener,
 };
-pub(crate) use self::bound::Stream;
 pub use self::{
     default_socket::system_broker,
     door::{DoorBudgets, DoorListener, DoorListeners},

@@ -94,7 +94,7 @@ impl Target {
     }
 }
 
-/// A table of targets.
+/// The targets with their limits, what was measured, and whether they are met.
 pub(super) fn targets_grid<'a>(targets: impl IntoIterator<Item = &'a Target>) -> String {
     let rows = targets.into_iter().map(|target| {
         let (limit, measured) = target.texts();
