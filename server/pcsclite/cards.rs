@@ -216,7 +216,7 @@ impl Connection {
         };
         let insertion = &reader.status.insertion_id;
         let known = protocol.unwrap_or(at.protocol);
-        let had_news = self.has_news(handle);
+        let (had_news, had_turn) = (self.has_news(handle), self.has_begun(handle));
         let before = match self.shared.desk.handles(|handles| handles.reconnect(handle, share, known, insertion)) {
             Ok(before) => before,
             Err(code) => return Ok(Err(code)),
@@ -232,6 +232,10 @@ impl Connection {
             reconnected = self.keep_or_learn(handle, share, protocol, protocols).await?;
         }
         if reconnected.is_err() {
+            if !had_turn {
+                // The turn began for a handle that knew nothing about the card.
+                self.end_turn(handle);
+            }
             self.shared.desk.handles(|handles| handles.undo_reconnect(handle, before));
         }
         // The turn in which the handle got the news is for its next call.
@@ -245,7 +249,7 @@ impl Connection {
     async fn disconnect(&mut self, handle: u32, disposition: u32) -> Result<Code, Ended> {
         self.connected(handle)?;
         let Some(Disposition(reset)) = Disposition::new(disposition) else { return Ok(Code::INVALID_VALUE) };
-        if let Some(kind) = reset.filter(|_| self.shared.desk.handles(|handles| handles.has_used(handle))) {
+        if let Some(kind) = reset.filter(|_| self.shared.desk.handles(|handles| handles.has_sent(handle))) {
             // An error means that there is no card, or that others hold it: it is reset before another group's turn.
             let _ = self.acquire(handle, Need::default()).await?;
             if self.turns.held(handle).is_some() {

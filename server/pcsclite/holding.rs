@@ -199,7 +199,8 @@ impl Connection {
         code
     }
 
-    fn has_begun(&mut self, handle: u32) -> bool {
+    /// Whether the handle has a turn for which it is back.
+    pub(super) fn has_begun(&mut self, handle: u32) -> bool {
         self.turns.held(handle).is_some_and(|held| !matches!(held.phase, Phase::Awaited(_)))
     }
 

@@ -5,12 +5,14 @@ use std::time::{Duration, Instant};
 use cardbroker_core::{pcsclite::code::Code, simulated_card::CardOptions};
 
 use super::program::{Program, World};
-use crate::config::{Exclusive, PcscliteConfig};
+use crate::config::{Exclusive, Isolation, PcscliteConfig};
 
 const READERS: [&str; 2] = ["Simulated Reader 00", "Simulated Reader 01"];
 const EXCLUSIVE: u32 = 1;
 const SHARED: u32 = 2;
 const DIRECT: u32 = 3;
+const VERIFY: &[u8] = b"\x00\x20\x00\x80\x0812345678";
+const IS_VERIFIED: &[u8] = &[0x00, 0x20, 0x00, 0x80];
 const READ: &[u8] = &[0x00, 0xB0, 0x00, 0x00, 0x02];
 /// The maximum number of handles of one user.
 const HANDLES: usize = 512;
@@ -88,5 +90,36 @@ async fn a_turn_ends_while_its_context_waits_for_a_new_card() {
     let (_first, connected, took) = connecting.await.unwrap();
     connected.expect("the card was taken meanwhile");
     assert!(took > waited, "the request was answered before: {took:?}");
+    world.stop().await;
+}
+
+/// Two programs in one isolation group, with a handle each at the first reader.
+async fn group() -> (World, [(Program, u32); 2]) {
+    let mut world = World::new(PcscliteConfig { isolation: Isolation::User, ..PcscliteConfig::default() }).await;
+    let (mut first, mut second) = (world.program(1, 4).await, world.program(2, 4).await);
+    let (one, _) = first.connect(READERS[0], SHARED).await.unwrap();
+    let (two, _) = second.connect(READERS[0], SHARED).await.unwrap();
+    (world, [(first, one), (second, two)])
+}
+
+#[tokio::test]
+async fn a_disconnect_resets_for_commands_before_a_reconnect() {
+    let (world, [(mut first, one), (mut second, two)]) = group().await;
+    assert_eq!(first.transmit(one, VERIFY).await.unwrap(), [0x90, 0]);
+    assert_eq!(reconnect(&mut first, one, SHARED).await, Code::SUCCESS);
+    assert_eq!(first.code(0x06, &[one, 1, 0]).await, Code::SUCCESS);
+    assert_eq!(second.transmit(two, IS_VERIFIED).await.unwrap(), [0x63, 0xC3]);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_failed_reconnect_leaves_the_news_of_a_reset() {
+    let (world, [(mut first, one), (mut second, two)]) = group().await;
+    first.transmit(one, READ).await.unwrap();
+    assert_eq!(second.begin(two).await, Code::SUCCESS);
+    assert_eq!(second.reconnect(two, 1).await, Code::SUCCESS, "with a reset");
+    assert_eq!(reconnect(&mut first, one, EXCLUSIVE).await, Code::SHARING_VIOLATION);
+    assert_eq!(second.end(two, 0).await, Code::SUCCESS);
+    assert_eq!(first.transmit(one, READ).await, Err(Code::RESET_CARD));
     world.stop().await;
 }

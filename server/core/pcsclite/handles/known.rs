@@ -14,13 +14,15 @@ pub struct Card {
 }
 
 /// The knowledge of one handle.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Known {
     /// Empty for a handle that was connected without a card.
     insertion: String,
     resets: u64,
     /// Whether the handle has sent a command since it connected. Without one it gets no news of resets.
     has_used: bool,
+    /// Whether the handle has sent a command since it had the card reset, or since it connected to this card.
+    has_sent: bool,
     /// The number of selections at the end of the last turn with a command; `None` without such a turn.
     selection: Option<u64>,
     /// Whether each turn so far has begun with the selection of an application by name.
@@ -39,6 +41,7 @@ impl Known {
             insertion,
             resets,
             has_used: false,
+            has_sent: false,
             selection: None,
             always_selects: true,
             is_fresh: false,
@@ -90,7 +93,7 @@ impl Known {
         if std::mem::take(&mut self.is_fresh) {
             self.always_selects &= selects;
         }
-        (self.has_used, self.must_select) = (true, false);
+        (self.has_used, self.has_sent, self.must_select) = (true, true, false);
     }
 
     /// Without a command in the turn, the handle still expects the selection of an earlier one.
@@ -109,12 +112,26 @@ impl Known {
         self.told
     }
 
-    /// The handle reconnects: it knows the card of now.
+    /// The handle reconnects: it knows the card of now. Its commands have had their effect on the card all the same.
     pub(super) fn acknowledge(&mut self, insertion: String, resets: u64) {
-        *self = Self { always_selects: self.always_selects, ..Self::new(insertion, resets) };
+        let has_sent = self.has_sent && self.insertion == insertion;
+        *self = Self { always_selects: self.always_selects, has_sent, ..Self::new(insertion, resets) };
     }
 
-    pub(super) fn has_used(&self) -> bool {
-        self.has_used
+    /// The handle has had the card reset: nothing is left of its commands.
+    pub(super) fn on_own_reset(&mut self) {
+        self.has_sent = false;
+    }
+
+    /// The handle has not reconnected after all: it knows what it knew `before`, and the news that it got meanwhile.
+    pub(super) fn undo(&mut self, before: Self) {
+        let (earlier, later) = (before.told, self.told);
+        *self = before;
+        let removed = Some(Code::REMOVED_CARD);
+        self.told = if later == removed { later } else { earlier.or(later) };
+    }
+
+    pub(super) fn has_sent(&self) -> bool {
+        self.has_sent
     }
 }

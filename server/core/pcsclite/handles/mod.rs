@@ -27,11 +27,12 @@ use super::{code::Code, reader_states::EXCLUSIVE};
 use crate::turns::places::Places;
 
 /// The parts of a handle that a failed reconnect leaves unchanged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Before {
     share: Share,
     protocol: u32,
-    told: Option<Code>,
+    insertion: String,
+    known: Known,
 }
 
 #[derive(Debug)]
@@ -108,30 +109,31 @@ impl<U: Clone + Eq + Hash> Handles<U> {
     /// stay.
     ///
     /// # Errors
-    /// [`Code::SHARING_VIOLATION`] if another handle excludes the new share mode. Share mode, protocol and news are as
-    /// before then.
+    /// [`Code::SHARING_VIOLATION`] if another handle excludes the new share mode. The handle is as before then.
     pub fn reconnect(&mut self, id: u32, share: Share, protocol: u32, insertion: &str) -> Result<Before, Code> {
         let Some(handle) = self.handles.get(&id) else { return Err(Code::INVALID_HANDLE) };
         if self.conflicts(&handle.at, share, Some(id)) {
             return Err(Code::SHARING_VIOLATION);
         }
-        let before = Before { share: handle.at.share, protocol: handle.at.protocol, told: handle.known.told() };
         let resets = self.resets_of(&handle.at.reader);
-        if let Some(handle) = self.handles.get_mut(&id) {
-            (handle.at.share, handle.at.protocol) = (share, protocol);
-            handle.at.insertion = insertion.to_owned();
-            handle.known.acknowledge(insertion.to_owned(), resets);
-        }
+        let Some(handle) = self.handles.get_mut(&id) else { return Err(Code::INVALID_HANDLE) };
+        let before = Before {
+            share: std::mem::replace(&mut handle.at.share, share),
+            protocol: std::mem::replace(&mut handle.at.protocol, protocol),
+            insertion: std::mem::replace(&mut handle.at.insertion, insertion.to_owned()),
+            known: handle.known.clone(),
+        };
+        handle.known.acknowledge(insertion.to_owned(), resets);
         Ok(before)
     }
 
-    /// The reconnect has failed after all: the handle is again as it was `before`, with its news.
+    /// The reconnect has failed after all: the handle knows about its card what it knew `before`, so it gets the news
+    /// of each change since, except that it keeps news that it has got meanwhile.
     pub fn undo_reconnect(&mut self, id: u32, before: Before) {
         if let Some(handle) = self.handles.get_mut(&id) {
             (handle.at.share, handle.at.protocol) = (before.share, before.protocol);
-            if let Some(code) = before.told {
-                handle.known.tell(code);
-            }
+            handle.at.insertion = before.insertion;
+            handle.known.undo(before.known);
         }
     }
 
@@ -148,9 +150,9 @@ impl<U: Clone + Eq + Hash> Handles<U> {
         own.map(|(id, _)| *id).collect()
     }
 
-    /// Whether the handle has sent a command since it connected.
-    pub fn has_used(&self, id: u32) -> bool {
-        self.handles.get(&id).is_some_and(|handle| handle.known.has_used())
+    /// Whether the handle has sent a command since it had the card reset, or since it connected to this card.
+    pub fn has_sent(&self, id: u32) -> bool {
+        self.handles.get(&id).is_some_and(|handle| handle.known.has_sent())
     }
 
     /// Whether the handle has got news of a change, and has not reconnected since.

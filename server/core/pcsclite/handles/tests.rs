@@ -1,6 +1,6 @@
 //! The rules of handles in single cases, and in random histories against a model.
 
-use proptest::{collection::vec, prelude::*, test_runner::TestCaseResult};
+use proptest::{collection::vec, prelude::*, test_runner::{TestCaseError, TestCaseResult}};
 
 use super::*;
 use crate::properties::{holds, is_broken};
@@ -98,6 +98,49 @@ fn a_reset_is_news_to_users_of_the_card_until_they_reconnect() {
 }
 
 #[test]
+fn a_failed_reconnect_hides_no_change() {
+    let mut handles = table(ExclusiveRule::Virtual, &[(1, Share::Shared), (2, Share::Shared)]);
+    let fails = |handles: &mut Handles<u32>, insertion| {
+        let before = handles.reconnect(1, Share::Exclusive, 2, insertion).unwrap();
+        handles.undo_reconnect(1, before);
+        handles.status(1, insertion)
+    };
+    use_card(&mut handles, 1, &card(0, 0), 1).unwrap();
+    assert_eq!(fails(&mut handles, CARD), Code::SUCCESS);
+    assert_eq!(handles.on_turn(1, &card(0, 5), true, None), Err(Code::RESET_CARD), "another program's selection");
+    handles.on_turn_over(1, 5);
+    handles.reconnect(1, Share::Shared, 2, CARD).unwrap();
+    use_card(&mut handles, 1, &card(0, 5), 5).unwrap();
+    handles.see_resets(&reader(), 1);
+    assert_eq!(fails(&mut handles, CARD), Code::RESET_CARD);
+    assert_eq!(fails(&mut handles, "i2"), Code::REMOVED_CARD);
+    // The news of another card comes while the reconnect waits.
+    let mut handles = table(ExclusiveRule::Virtual, &[(1, Share::Shared)]);
+    handles.tell(1, Code::RESET_CARD);
+    let before = handles.reconnect(1, Share::Shared, 2, CARD).unwrap();
+    handles.tell(1, Code::REMOVED_CARD);
+    handles.undo_reconnect(1, before);
+    assert_eq!(handles.status(1, CARD), Code::REMOVED_CARD);
+}
+
+#[test]
+fn commands_before_a_reconnect_have_been_sent() {
+    let mut handles = table(ExclusiveRule::Virtual, &[(1, Share::Shared)]);
+    assert!(!handles.has_sent(1));
+    use_card(&mut handles, 1, &card(0, 0), 0).unwrap();
+    handles.reconnect(1, Share::Shared, 2, CARD).unwrap();
+    assert!(handles.has_sent(1), "the reconnect has left the card as it was");
+    for acknowledges in [true, false] {
+        handles.on_reset(1, 1, acknowledges);
+        assert!(!handles.has_sent(1));
+    }
+    handles.reconnect(1, Share::Shared, 2, CARD).unwrap();
+    use_card(&mut handles, 1, &card(1, 0), 0).unwrap();
+    handles.reconnect(1, Share::Shared, 2, "i2").unwrap();
+    assert!(!handles.has_sent(1), "another card");
+}
+
+#[test]
 fn a_foreign_selection_is_news_like_a_reset() {
     let mut handles = table(ExclusiveRule::Virtual, &[(1, Share::Shared), (2, Share::Shared), (3, Share::Shared)]);
     use_card(&mut handles, 1, &card(0, 0), 4).unwrap();
@@ -128,6 +171,7 @@ enum Step {
     End(u32, bool),
     Transmit(u32),
     Reconnect(u32),
+    FailedReconnect(u32),
     Status(u32),
     Rest(u32),
     Swap,
@@ -140,6 +184,7 @@ fn histories() -> impl Strategy<Value = Vec<Step>> {
         4 => (id(), any::<bool>()).prop_map(|(id, resets)| Step::End(id, resets)),
         4 => id().prop_map(Step::Transmit),
         2 => id().prop_map(Step::Reconnect),
+        1 => id().prop_map(Step::FailedReconnect),
         1 => id().prop_map(Step::Status),
         2 => id().prop_map(Step::Rest),
         1 => Just(Step::Swap),
@@ -234,6 +279,12 @@ fn play(history: &[Step], deaf: bool) -> TestCaseResult {
             Step::Reconnect(id) => {
                 prop_assert!(handles.reconnect(id, Share::Shared, 2, &name).is_ok());
                 beliefs[id as usize] = Belief { insertion, resets, ..Belief::default() };
+            }
+            Step::FailedReconnect(id) => {
+                let before = handles.reconnect(id, Share::Shared, 2, &name).map_err(|code| {
+                    TestCaseError::fail(format!("reconnect refused: {code:?}"))
+                })?;
+                handles.undo_reconnect(id, before);
             }
             Step::Status(id) => {
                 let told = expected(&beliefs[id as usize]).unwrap_or(Code::SUCCESS);

@@ -94,6 +94,7 @@ impl<U: Clone + Eq + Hash> Handles<U> {
     pub fn on_reset(&mut self, id: u32, resets: u64, acknowledges: bool) {
         let Some(handle) = self.handles.get_mut(&id) else { return };
         self.resets.insert(Arc::clone(&handle.at.reader), resets);
+        handle.known.on_own_reset();
         if acknowledges {
             handle.known.acknowledge(handle.at.insertion.clone(), resets);
         } else {
