@@ -1,5 +1,7 @@
 //! The bytes of answers.
 
+use zeroize::Zeroizing;
+
 use super::{ATTRIBUTE_BYTES, Agreed, Message, NAME_BYTES, Request, word};
 use crate::pcsclite::{code::Code, notification};
 
@@ -34,13 +36,13 @@ pub enum Reply<'a> {
 }
 
 impl Message {
-    /// Returns the bytes of the answer. They may contain the card's answer.
-    pub fn answer(&self, reply: Reply<'_>) -> Vec<u8> {
-        let mut body = self.body.to_vec();
+    /// Returns the bytes of the answer. They may contain the card's answer, which may be secret.
+    pub fn answer(&self, reply: Reply<'_>) -> Zeroizing<Vec<u8>> {
+        let mut body = Zeroizing::new(self.body.to_vec());
         let code = match reply {
-            Reply::Array(array) => return array.to_vec(),
-            Reply::Size(elements) => return elements.to_ne_bytes().to_vec(),
-            Reply::Events(count) => return words([u32::from(count), 0]),
+            Reply::Array(array) => return Zeroizing::new(array.to_vec()),
+            Reply::Size(elements) => return Zeroizing::new(elements.to_ne_bytes().to_vec()),
+            Reply::Events(count) => return Zeroizing::new(words([u32::from(count), 0])),
             Reply::Code(code) => {
                 match self.request {
                     // Without room for an answer none follows, and the length is not taken for one.
@@ -63,13 +65,7 @@ impl Message {
                 put(&mut body, 16, protocol);
                 Code::SUCCESS
             }
-            Reply::Transmitted(answer) => {
-                put(&mut body, 24, u32::try_from(answer.len()).unwrap_or(u32::MAX));
-                let has_room = answer.len() <= word(&self.body, 24) as usize;
-                put_code(&mut body, if has_room { Code::SUCCESS } else { Code::INSUFFICIENT_BUFFER });
-                body.extend_from_slice(if has_room { answer } else { &[] });
-                return body;
-            }
+            Reply::Transmitted(answer) => return self.transmitted(answer),
             Reply::Attribute(value) => {
                 if let Some(field) = body.get_mut(8..8 + value.len().min(ATTRIBUTE_BYTES)) {
                     field.copy_from_slice(&value[..field.len()]);
@@ -85,6 +81,17 @@ impl Message {
             }
         };
         put_code(&mut body, code);
+        body
+    }
+
+    /// The answer to a command, in bytes that never move.
+    fn transmitted(&self, answer: &[u8]) -> Zeroizing<Vec<u8>> {
+        let mut body = Zeroizing::new(Vec::with_capacity(self.body.len() + answer.len()));
+        body.extend_from_slice(&self.body);
+        put(&mut body, 24, u32::try_from(answer.len()).unwrap_or(u32::MAX));
+        let has_room = answer.len() <= word(&self.body, 24) as usize;
+        put_code(&mut body, if has_room { Code::SUCCESS } else { Code::INSUFFICIENT_BUFFER });
+        body.extend_from_slice(if has_room { answer } else { &[] });
         body
     }
 }

@@ -72,16 +72,16 @@ fn data_follows_a_transmit_only_on_success() {
     let command = ApduBytes::from([0, 0xA4, 4, 0]);
     assert_eq!(message.request, Request::Transmit { handle: 7, protocol: 2, room: 258, command });
     let answer = message.answer(Reply::Transmitted(&[0x90, 0]));
-    assert_eq!(answer, [bytes(&[7, 2, 8, 4, 3, 16, 2, 0]), vec![0x90, 0]].concat());
+    assert_eq!(*answer, [bytes(&[7, 2, 8, 4, 3, 16, 2, 0]), vec![0x90, 0]].concat());
     let refused = message.answer(Reply::Code(Code::RESET_CARD));
-    assert_eq!(refused, bytes(&[7, 2, 8, 4, 3, 16, 0, 0x8010_0068]));
+    assert_eq!(*refused, bytes(&[7, 2, 8, 4, 3, 16, 0, 0x8010_0068]));
     let short = whole(&transmit(2, &[0])).answer(Reply::Transmitted(&[1, 0x90, 0]));
-    assert_eq!(short, bytes(&[7, 2, 8, 1, 3, 16, 3, 0x8010_0008]), "the command has run");
+    assert_eq!(*short, bytes(&[7, 2, 8, 1, 3, 16, 3, 0x8010_0008]), "the command has run");
 }
 
 #[test]
 fn small_answers_have_their_fields_in_place() {
-    let answer = |words: &[u32], reply| whole(&bytes(words)).answer(reply);
+    let answer = |words: &[u32], reply| whole(&bytes(words)).answer(reply).to_vec();
     assert_eq!(answer(&[12, 1, 2, 0, 0], Reply::Established(77)), bytes(&[2, 77, 0]));
     assert_eq!(answer(&[24, 5, 1, 2, 3, 0, 0, 0], Reply::Reconnected(2)), bytes(&[1, 2, 3, 0, 2, 0]));
     assert_eq!(answer(&[0, 0x15], Reply::Events(3)), bytes(&[3, 0]));
@@ -99,7 +99,7 @@ fn small_answers_have_their_fields_in_place() {
 fn each_client_gets_its_own_version_or_the_latest() {
     let answer = |minor| {
         let request = whole(&bytes(&[12, 0x11, 4, minor, 0]));
-        request.answer(Reply::Version(Agreed::with(4, minor)))
+        request.answer(Reply::Version(Agreed::with(4, minor))).to_vec()
     };
     for minor in 4..=6 {
         assert_eq!(answer(minor), bytes(&[4, minor, 0]));
