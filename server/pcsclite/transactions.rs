@@ -175,7 +175,8 @@ impl Connection {
                     if event.hangs {
                         task.abandon(&event.failure);
                     }
-                    over = Some(event);
+                    // A second event has the failure of the task, not the cause of the end.
+                    over.get_or_insert(event);
                 },
                 (other, event) = self.turns.next() => self.on_turn_event(other, event),
             }
