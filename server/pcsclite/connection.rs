@@ -80,6 +80,8 @@ enum Step {
     Request(Box<Message>),
     Turn(u32, Event),
     Readers,
+    /// A handle of the process keeps a turn from now on.
+    Kept,
     Shown,
     Cancelled,
 }
@@ -140,6 +142,10 @@ impl Connection {
                     self.refresh();
                     Ok(())
                 }
+                Step::Kept => {
+                    self.leave_own_queue();
+                    Ok(())
+                }
                 Step::Shown => self.on_shown().await,
                 Step::Cancelled => self.on_cancelled().await,
             };
@@ -192,6 +198,7 @@ impl Connection {
                 }
             } => Ok(Step::Request(message?)),
             changed = readers.changed() => changed.map(|()| Step::Readers).map_err(|_| Ended::Stopping),
+            Ok(()) = member.kept.changed() => Ok(Step::Kept),
             Ok(()) = member.changed.changed() => Ok(Step::Shown),
             () = cancelled(context.as_mut()) => Ok(Step::Cancelled),
             () = sleep_until(establish_by), if waits_for_context => Err(Ended::Gone),

@@ -16,7 +16,7 @@ use tracing::Span;
 use super::{
     connection::Connection,
     input::Ended,
-    turns::{Event, HOLD, Held, MAX_MISSES, Phase, Turn, Waiting},
+    turns::{Event, HOLD, Held, Limit, MAX_MISSES, Phase, Turn, Waiting},
 };
 use crate::{
     broker::RequestContext,
@@ -26,6 +26,10 @@ use crate::{
         spans,
     },
 };
+
+/// The minimum idle time of an exclusive handle at a reader whose card is released: its program must have the time for
+/// the next call.
+const MIN_IDLE: Duration = Duration::from_secs(1);
 
 /// The purpose of a turn, and how the request for it waits.
 #[derive(Debug, Clone, Copy)]
@@ -99,9 +103,9 @@ impl Connection {
                 }),
                 () = closing.cancelled() => return Err(Ended::Stopping),
                 (other, event) = self.turns.next() => self.on_turn_event(other, event),
-                Ok(()) = self.member.kept.changed() => {}
+                Ok(()) = self.member.kept.changed() => self.leave_own_queue(),
                 () = &mut hold => {
-                    if need.keeps_place {
+                    if need.keeps_place && !self.is_own_process_busy(handle) {
                         waiting.misses = 0;
                         self.turns.put(handle, Turn::Waiting(waiting));
                     }
@@ -167,8 +171,8 @@ impl Connection {
             held.session.set_idle_timeout(idle);
         }
         held.on_call_over(after);
-        if held.is_kept_too_long() {
-            return self.on_turn_event(handle, Event::Kept);
+        if let Some(limit) = held.exceeded() {
+            return self.on_turn_event(handle, Event::TooLong(limit));
         }
         if keeps && !matches!(before, Phase::Kept { .. }) {
             self.shared.desk.keep(&self.member);
@@ -179,7 +183,8 @@ impl Connection {
     /// A turn that a handle with this share mode keeps, in that reader if it is exclusive.
     fn kept(&self, share: Share, reader: Option<&str>) -> Phase {
         let reader = reader.and_then(|reader| self.reader(reader));
-        let idle = reader.and_then(|reader| self.shared.idle_limit(&reader.names.display_name));
+        let limit = reader.and_then(|reader| self.shared.idle_limit(&reader.names.display_name));
+        let idle = limit.map(|limit| limit.max(MIN_IDLE));
         Phase::Kept { share, idle, wanted: self.shared.settings.idle.own_group }
     }
 
@@ -190,13 +195,23 @@ impl Connection {
         }
     }
 
-    /// A call of the handle gets this code without a turn. A place in the queue is of no use to it any more unless the
-    /// client asks again.
+    /// A call of the handle gets this code without a turn. A place in the queue is of no use to it any more: it has got
+    /// news, or its own process keeps the turn.
     pub(super) fn refuse(&mut self, handle: u32, code: Code) -> Code {
-        if code != Code::SHARING_VIOLATION && !self.has_begun(handle) {
+        if !self.has_begun(handle) {
             self.end_turn(handle);
         }
         code
+    }
+
+    /// A handle of the process keeps its turn from now on. The requests of its other handles at the reader leave the
+    /// queue, where they would count as other programs that wait for it.
+    pub(super) fn leave_own_queue(&mut self) {
+        for handle in self.turns.handles() {
+            if self.turns.is_waiting(handle) && self.is_own_process_busy(handle) {
+                drop(self.turns.take(handle));
+            }
+        }
     }
 
     /// Whether the handle has a turn for which it is back.
@@ -250,9 +265,13 @@ impl Connection {
                     self.turns.put(handle, Turn::Waiting(Waiting::new(opening, misses)));
                 }
             }
-            Event::Kept => {
+            Event::TooLong(limit) => {
                 self.revoke(handle);
-                self.lose_turn(handle);
+                match limit {
+                    Limit::Idle => self.lose_turn(handle),
+                    // The next program shares the security state. The broker resets the card for one that does not.
+                    Limit::OwnGroup => self.end_turn(handle),
+                }
             }
             Event::Over(_) if !self.has_begun(handle) => self.end_turn(handle),
             Event::Over(over) => {

@@ -43,7 +43,8 @@ pub(super) struct Held {
     since: Instant,
     /// Since when an answer or a chain has been open at the end of each call; `None` if the last one has left none.
     pair_since: Option<Instant>,
-    /// Since when other programs of the same isolation group have waited, and none of other groups.
+    /// Since when other programs have waited; `None` if none does. The broker has a limit of its own, at most as long,
+    /// for those of other isolation groups.
     wanted_since: Option<Instant>,
     /// How the handle uses the turn between its calls.
     pub(super) phase: Phase,
@@ -67,6 +68,15 @@ pub(super) enum Phase {
     Awaited(u32),
 }
 
+/// A limit of a turn that a handle keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Limit {
+    /// The time without a call. The card must be given back.
+    Idle,
+    /// The time while others wait, which share the card's security state.
+    OwnGroup,
+}
+
 /// Something that happened to a turn between the calls of its handle.
 pub(super) enum Event {
     /// The turn has come, while the client was away.
@@ -77,8 +87,8 @@ pub(super) enum Event {
     Rested,
     /// The client has missed its turn. Has the number of turns that it has missed in a row.
     Missed(u32),
-    /// The handle has kept the turn for too long.
-    Kept,
+    /// The handle has kept the turn for longer than this limit allows.
+    TooLong(Limit),
     /// The broker has ended the turn.
     Over(SessionOver),
 }
@@ -107,7 +117,7 @@ impl Held {
     }
 
     fn see_waiters(&mut self) {
-        let is_wanted = self.session.waiters() > 0 && !self.session.others_wait();
+        let is_wanted = self.session.waiters() > 0;
         self.wanted_since = is_wanted.then(|| self.wanted_since.unwrap_or_else(Instant::now));
     }
 
@@ -122,10 +132,7 @@ impl Held {
     fn end(&self) -> Option<Instant> {
         match self.phase {
             Phase::Kept { idle, wanted, .. } => {
-                let pair = self.pair_since.map(|opened| (self.since + rest::OPEN_PAIR).min(opened + rest::PAIRS));
-                let wanted =
-                    self.wanted_since.map(|since| pair.map_or(since + wanted, |pair| pair.max(since + wanted)));
-                [idle.map(|idle| self.since + idle), wanted].into_iter().flatten().min()
+                [self.idle_end(idle), self.wanted_end(wanted)].into_iter().flatten().min()
             }
             Phase::Awaited(_) => Some(self.since + rest::PICK_UP),
             Phase::Resting { has_news } => {
@@ -143,14 +150,31 @@ impl Held {
         }
     }
 
+    fn idle_end(&self, idle: Option<Duration>) -> Option<Instant> {
+        idle.map(|idle| self.since + idle)
+    }
+
+    /// An answer or a chain that is open is completed first.
+    fn wanted_end(&self, wanted: Duration) -> Option<Instant> {
+        let pair = self.pair_since.map(|opened| (self.since + rest::OPEN_PAIR).min(opened + rest::PAIRS));
+        self.wanted_since.map(|since| pair.map_or(since + wanted, |pair| pair.max(since + wanted)))
+    }
+
     /// Whether the turn rests and is due to end. A timer would notice up to 1 ms later, when the handle has come back.
     pub(super) fn is_rest_over(&self) -> bool {
         matches!(self.phase, Phase::Resting { .. }) && self.end().is_some_and(|end| end <= Instant::now())
     }
 
-    /// Whether the handle has kept the turn for too long. As with a rest, a timer notices late.
-    pub(super) fn is_kept_too_long(&self) -> bool {
-        matches!(self.phase, Phase::Kept { .. }) && self.end().is_some_and(|end| end <= Instant::now())
+    /// The limit that the handle has exceeded by keeping the turn. As with a rest, a timer notices late.
+    pub(super) fn exceeded(&self) -> Option<Limit> {
+        let Phase::Kept { idle, wanted, .. } = self.phase else { return None };
+        let now = Instant::now();
+        let is_over = |end: Option<Instant>| end.is_some_and(|end| end <= now);
+        match () {
+            () if is_over(self.idle_end(idle)) => Some(Limit::Idle),
+            () if is_over(self.wanted_end(wanted)) => Some(Limit::OwnGroup),
+            () => None,
+        }
     }
 
     /// Waits for an event. Cancel-safe.
@@ -171,7 +195,7 @@ impl Held {
                     SessionEvent::Waiters(_) => self.see_waiters(),
                 },
                 () = ends => return match self.phase {
-                    Phase::Kept { .. } => Event::Kept,
+                    Phase::Kept { .. } => Event::TooLong(self.exceeded().unwrap_or(Limit::Idle)),
                     Phase::Resting { .. } => Event::Rested,
                     Phase::Awaited(misses) => Event::Missed(misses + 1),
                 },
@@ -211,6 +235,11 @@ impl Turns {
             Some(Turn::Held(held)) => Some(held),
             _ => None,
         }
+    }
+
+    /// Whether the handle waits for its turn.
+    pub(super) fn is_waiting(&self, handle: u32) -> bool {
+        matches!(self.0.get(&handle), Some(Turn::Waiting(_)))
     }
 
     /// The handles with a turn, waiting or held.

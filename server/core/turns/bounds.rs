@@ -1,4 +1,5 @@
-//! The maximum time of a turn while callers of other groups wait. A turn is unbounded while only its own group waits.
+//! The maximum time of a turn while callers of other groups wait. It does not apply while only its own group waits; the
+//! door of PC/SC programs has a limit for that.
 //!
 //! The waiting users share 20 s from the arrival of the first of their requests: with each turn less of it is left, and
 //! fewer users wait. So all of them have their turns within it, however many they are, as long as no bound is at its

@@ -145,6 +145,7 @@ async fn a_busy_holder_gives_way_to_programs_of_its_own_group() {
         let (one, _) = first.connect(READER, share).await.unwrap();
         let (two, _) = second.connect(READER, SHARED).await.unwrap();
         assert_eq!(first.begin(one).await, Code::SUCCESS);
+        assert_eq!(first.transmit(one, VERIFY).await.unwrap(), [0x90, 0]);
         let busy = tokio::spawn(async move {
             while first.transmit(one, READ).await.is_ok() {}
             first.status(one).await
@@ -153,6 +154,7 @@ async fn a_busy_holder_gives_way_to_programs_of_its_own_group() {
         assert!((SHORT..10 * SHORT).contains(&waited), "{waited:?}");
         let told = if share == EXCLUSIVE { Code::REMOVED_CARD } else { Code::RESET_CARD };
         assert_eq!(busy.await.unwrap(), told);
+        assert_eq!(second.transmit(two, IS_VERIFIED).await.unwrap(), [0x90, 0], "the group keeps its PIN");
         world.stop().await;
     }
 }
@@ -180,6 +182,46 @@ async fn a_card_on_demand_is_released_by_an_idle_exclusive_handle() {
     assert_eq!(event_counter(&mut program).await, counter + 2);
     assert_eq!(reconnect(&mut program, handle, EXCLUSIVE).await, Code::SUCCESS);
     assert_eq!(program.transmit(handle, IS_VERIFIED).await.unwrap(), [0x63, 0xC3]);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn an_exclusive_handle_has_time_for_its_next_call() {
+    let mut world = on_demand("0s").await;
+    let mut program = world.program(1, 4).await;
+    let (handle, _) = program.connect(READER, EXCLUSIVE).await.unwrap();
+    assert_eq!(program.transmit(handle, VERIFY).await, Ok(vec![0x90, 0]));
+    assert_eq!(program.transmit(handle, IS_VERIFIED).await, Ok(vec![0x90, 0]));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_process_is_not_evicted_by_its_own_threads() {
+    let mut world = world(SHORT, SHORT).await;
+    let mut rival = world.program(2, 4).await;
+    let (one, _) = rival.connect(READER, SHARED).await.unwrap();
+    assert_eq!(rival.begin(one).await, Code::SUCCESS);
+    let mut threads = Vec::new();
+    for _ in 0..2 {
+        let mut thread = world.program(1, 4).await;
+        let (handle, _) = thread.connect(READER, SHARED).await.unwrap();
+        threads.push(tokio::spawn(async move {
+            let code = thread.begin(handle).await;
+            (thread, handle, code)
+        }));
+    }
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(rival.end(one, 0).await, Code::SUCCESS);
+    let mut begun = Vec::new();
+    for thread in threads {
+        begun.push(thread.await.unwrap());
+    }
+    begun.sort_by_key(|(_, _, code)| code.0);
+    assert_eq!([begun[0].2, begun[1].2], [Code::SUCCESS, Code::SHARING_VIOLATION]);
+    let (thread, handle, _) = &mut begun[0];
+    assert_eq!(thread.transmit(*handle, VERIFY).await.unwrap(), [0x90, 0]);
+    tokio::time::sleep(10 * SHORT).await;
+    assert_eq!(thread.transmit(*handle, IS_VERIFIED).await, Ok(vec![0x90, 0]), "it has lost its turn");
     world.stop().await;
 }
 
