@@ -13,14 +13,24 @@ use cardbroker_core::{
     status::State,
 };
 use tokio::time::{Instant, sleep_until};
+use tracing::Instrument;
 
-use super::{connection::Connection, holding::Need, input::Ended};
+use super::{
+    connection::Connection,
+    holding::Need,
+    input::Ended,
+    turns::{Turn, Waiting},
+};
 use crate::registry::ReaderView;
 
 /// The time for a card that was just inserted to be taken.
 const SETTLE_TIME: Duration = Duration::from_secs(3);
 /// The time for an exclusive handle to get its turn.
 const EXCLUSIVE_TIME: Duration = Duration::from_secs(5);
+
+/// The time in which a turn that only rests ends. `SCardDisconnect` waits no longer, because meanwhile all threads of
+/// its process may wait for it.
+const RESTS: Duration = Duration::from_millis(20);
 
 /// The protocols that a program may accept: T=0, T=1, raw and T=15.
 const PROTOCOLS: u32 = 0x0F;
@@ -247,18 +257,59 @@ impl Connection {
 
     /// Disconnects the handle. Its reset is for what it has done to the card: without a command none is needed.
     async fn disconnect(&mut self, handle: u32, disposition: u32) -> Result<Code, Ended> {
-        self.connected(handle)?;
+        let at = self.connected(handle)?;
         let Some(Disposition(reset)) = Disposition::new(disposition) else { return Ok(Code::INVALID_VALUE) };
         if let Some(kind) = reset.filter(|_| self.shared.desk.handles(|handles| handles.has_sent(handle))) {
-            // An error means that there is no card, or that others hold it: it is reset before another group's turn.
-            let _ = self.acquire(handle, Need::default()).await?;
+            let resets = self.shared.broker.card_resets(&at.reader);
+            let acquired = self.acquire(handle, Need { hold: RESTS, keeps_place: true, ..Need::default() }).await?;
             if self.turns.held(handle).is_some() {
                 let _ = self.reset(handle, kind, true).await?;
+            } else if acquired == Err(Code::SHARING_VIOLATION) {
+                self.reset_later(handle, at, resets);
             }
         }
         self.end_turn(handle);
         self.shared.desk.handles(|handles| handles.disconnect(handle));
         Ok(Code::SUCCESS)
+    }
+
+    /// Has the card reset when the turn of others ends: at the end of the own process's turn, or in a turn of its own,
+    /// which is not for the handle. No more is needed if the card was reset since it had `resets` resets.
+    fn reset_later(&mut self, handle: u32, at: Connected<Principal>, resets: u64) {
+        let desk = Arc::clone(&self.shared.desk);
+        let leaves_it = move || desk.handles(|handles| handles.leave_reset(at.process, &at.reader));
+        let mut waiting = match self.turns.take(handle) {
+            Some(Turn::Waiting(waiting)) => waiting,
+            _ if leaves_it() => return,
+            // An error means that there is no card, or that the reader has gone.
+            _ => match self.request_turn(handle) {
+                Ok(Ok(opening)) => Waiting::new(opening, 0),
+                _ => return,
+            },
+        };
+        let (closing, mut kept) = (self.closing.clone(), self.member.kept.clone());
+        let reset = async move {
+            loop {
+                if leaves_it() {
+                    return;
+                }
+                tokio::select! {
+                    biased;
+                    () = closing.cancelled() => return,
+                    begun = waiting.begun() => {
+                        match begun {
+                            // Without its end in order the card is reset.
+                            Ok(session) if session.marks().resets() == resets => drop(session),
+                            Ok(session) => drop(session.close()),
+                            Err(_) => {}
+                        }
+                        return;
+                    }
+                    Ok(()) = kept.changed() => {}
+                }
+            }
+        };
+        tokio::spawn(reset.in_current_span());
     }
 
     /// The value of an attribute; `None` if it is not known.

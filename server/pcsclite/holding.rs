@@ -120,7 +120,7 @@ impl Connection {
         self.shared.desk.handles(|handles| handles.is_own_process_busy(handle))
     }
 
-    fn request_turn(&self, handle: u32) -> Result<Result<Opening, Failure>, Ended> {
+    pub(super) fn request_turn(&self, handle: u32) -> Result<Result<Opening, Failure>, Ended> {
         let at = self.connected(handle)?;
         let span = spans::session(&Span::current());
         let open = || self.shared.broker.open_session(self.request_context(&at.reader), self.session_request(at.share));
@@ -225,7 +225,14 @@ impl Connection {
         // The handle has not seen the card in a turn that it has missed, nor what others have selected before.
         if !matches!(held.phase, Phase::Awaited(_)) {
             let selection = held.session.marks().selection();
-            self.shared.desk.handles(|handles| handles.on_turn_over(handle, selection));
+            let resets = self.shared.desk.handles(|handles| {
+                handles.on_turn_over(handle, selection);
+                handles.takes_reset(handle)
+            });
+            if resets {
+                // Without its end in order the card is reset.
+                return drop(held);
+            }
         }
         // The end is sent at once. There is nothing to wait for, because the card is left as it is.
         drop(held.session.close());
@@ -235,7 +242,10 @@ impl Connection {
     fn lose_turn(&mut self, handle: u32) {
         if let Some(Turn::Held(held)) = self.turns.take(handle) {
             let selection = held.session.marks().selection();
-            self.shared.desk.handles(|handles| handles.on_turn_over(handle, selection));
+            self.shared.desk.handles(|handles| {
+                handles.on_turn_over(handle, selection);
+                handles.takes_reset(handle)
+            });
         }
     }
 

@@ -366,9 +366,15 @@ async fn other_requests_are_refused_at_once_by_the_own_transaction() {
     let asked = Instant::now();
     assert_eq!(second.reconnect(two, 1).await, Code::SHARING_VIOLATION);
     assert_eq!(second.transmit(two, READ).await, Err(Code::SHARING_VIOLATION));
-    assert_eq!(second.code(0x06, &[two, 1, 0]).await, Code::SUCCESS, "without its reset");
+    assert_eq!(second.code(0x06, &[two, 1, 0]).await, Code::SUCCESS);
     assert!(asked.elapsed() < Duration::from_millis(500), "{:?}", asked.elapsed());
-    first.end(one, 0).await;
+    assert_eq!(first.transmit(one, VERIFY).await.unwrap(), [0x90, 0], "without a reset before its end");
+    assert_eq!(first.end(one, 0).await, Code::SUCCESS);
+    let asked = Instant::now();
+    while first.status(one).await != Code::RESET_CARD {
+        assert!(asked.elapsed() < Duration::from_secs(10), "the card is never reset");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     world.stop().await;
 }
 

@@ -113,6 +113,24 @@ async fn a_disconnect_resets_for_commands_before_a_reconnect() {
 }
 
 #[tokio::test]
+async fn a_disconnect_resets_after_the_turn_of_others() {
+    let (world, [(mut first, one), (mut second, two)]) = group().await;
+    assert_eq!(first.transmit(one, VERIFY).await.unwrap(), [0x90, 0]);
+    while second.begin(two).await == Code::SHARING_VIOLATION {}
+    assert_eq!(second.transmit(two, IS_VERIFIED).await.unwrap(), [0x90, 0]);
+    let asked = Instant::now();
+    assert_eq!(first.code(0x06, &[one, 1, 0]).await, Code::SUCCESS);
+    assert!(asked.elapsed() < Duration::from_millis(500), "it waited for {:?}", asked.elapsed());
+    assert_eq!(second.transmit(two, IS_VERIFIED).await.unwrap(), [0x90, 0], "not in the transaction");
+    assert_eq!(second.end(two, 0).await, Code::SUCCESS);
+    while second.status(two).await != Code::RESET_CARD {
+        assert!(asked.elapsed() < Duration::from_secs(10), "the card is never reset");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn a_failed_reconnect_leaves_the_news_of_a_reset() {
     let (world, [(mut first, one), (mut second, two)]) = group().await;
     first.transmit(one, READ).await.unwrap();
