@@ -1,6 +1,10 @@
 //! The rules of handles in single cases, and in random histories against a model.
 
-use proptest::{collection::vec, prelude::*, test_runner::{TestCaseError, TestCaseResult}};
+use proptest::{
+    collection::vec,
+    prelude::*,
+    test_runner::{TestCaseError, TestCaseResult},
+};
 
 use super::*;
 use crate::properties::{holds, is_broken};
@@ -281,9 +285,9 @@ fn play(history: &[Step], deaf: bool) -> TestCaseResult {
                 beliefs[id as usize] = Belief { insertion, resets, ..Belief::default() };
             }
             Step::FailedReconnect(id) => {
-                let before = handles.reconnect(id, Share::Shared, 2, &name).map_err(|code| {
-                    TestCaseError::fail(format!("reconnect refused: {code:?}"))
-                })?;
+                let before = handles
+                    .reconnect(id, Share::Shared, 2, &name)
+                    .map_err(|code| TestCaseError::fail(format!("reconnect refused: {code:?}")))?;
                 handles.undo_reconnect(id, before);
             }
             Step::Status(id) => {
