@@ -2,13 +2,12 @@
 
 use std::{io, time::Duration};
 
-use bytes::{Buf, BytesMut};
 use cardbroker_core::pcsclite::wire::{self, Malformed, Message, Parsed};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     time::timeout,
 };
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::listen::LocalStream;
 
@@ -20,8 +19,8 @@ const ROOM: usize = 512;
 /// The client's end of the conversation.
 pub(super) struct Input {
     stream: LocalStream,
-    /// The bytes that have come and are not yet a whole request.
-    buffer: BytesMut,
+    /// The bytes that have come and are not yet a whole request. They may have a PIN, and are wiped wherever they were.
+    buffer: Zeroizing<Vec<u8>>,
 }
 
 /// The reason for the end of a conversation.
@@ -46,7 +45,7 @@ pub(super) enum Ended {
 
 impl Input {
     pub(super) fn new(stream: LocalStream) -> Self {
-        Self { stream, buffer: BytesMut::with_capacity(ROOM) }
+        Self { stream, buffer: Zeroizing::new(Vec::with_capacity(ROOM)) }
     }
 
     /// Reads the next request. Cancel-safe: what has come is kept.
@@ -54,16 +53,14 @@ impl Input {
         loop {
             match wire::parse(&self.buffer)? {
                 Parsed::Whole(message, length) => {
-                    // It may have a PIN, and the room is used again only with the next request.
-                    self.buffer[..length].zeroize();
-                    self.buffer.advance(length);
+                    consume(&mut self.buffer, length);
                     return Ok(message);
                 }
                 Parsed::Missing(more) => {
-                    self.buffer.reserve(more);
+                    reserve(&mut self.buffer, more);
                     // A client may be silent for any time, but not in the middle of a request.
                     let is_between = self.buffer.is_empty();
-                    let read = self.stream.read_buf(&mut self.buffer);
+                    let read = self.stream.read_buf(&mut *self.buffer);
                     let read = match is_between {
                         true => read.await?,
                         false => timeout(PATIENCE, read).await.map_err(|_| Ended::Gone)??,
@@ -83,7 +80,7 @@ impl Input {
             if self.buffer.len() >= ROOM {
                 return std::future::pending().await;
             }
-            match self.stream.read_buf(&mut self.buffer).await {
+            match self.stream.read_buf(&mut *self.buffer).await {
                 Ok(0) => return Ended::Gone,
                 Ok(_) => {}
                 Err(error) => return error.into(),
@@ -105,12 +102,76 @@ impl Input {
     }
 }
 
+/// Makes room for so many bytes more. The bytes move only into new memory, and the old one is wiped.
+fn reserve(buffer: &mut Zeroizing<Vec<u8>>, more: usize) {
+    if buffer.capacity() - buffer.len() < more {
+        let mut longer = Zeroizing::new(Vec::with_capacity(buffer.len() + more));
+        longer.extend_from_slice(buffer);
+        *buffer = longer;
+    }
+}
+
+/// Removes the first bytes. The others begin where those began, and the memory behind them is wiped.
+fn consume(buffer: &mut Zeroizing<Vec<u8>>, length: usize) {
+    let left = buffer.len().saturating_sub(length);
+    buffer.copy_within(length.., 0);
+    buffer[left..].zeroize();
+    buffer.truncate(left);
+    if buffer.capacity() > ROOM && left <= ROOM {
+        let mut shorter = Zeroizing::new(Vec::with_capacity(ROOM));
+        shorter.extend_from_slice(buffer);
+        *buffer = shorter;
+    }
+}
+
 #[cfg(test)]
 #[cfg(unix)]
 mod tests {
     use tokio::net::UnixStream;
 
     use super::*;
+
+    /// The memory of the buffer, with the bytes behind its length.
+    #[cfg(target_os = "linux")]
+    fn memory(input: &Input) -> Vec<u8> {
+        use std::os::unix::fs::FileExt;
+        let mut memory = vec![0; input.buffer.capacity()];
+        let own = std::fs::File::open("/proc/self/mem").unwrap();
+        own.read_exact_at(&mut memory, input.buffer.as_ptr() as u64).unwrap();
+        memory
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn no_part_of_a_pin_stays_in_the_buffer() {
+        let (here, mut there) = UnixStream::pair().unwrap();
+        let mut input = Input::new(here);
+        let pin = b"\x00\x20\x00\x80\x0812345678";
+        let words = [32_u32, 0x09, 7, 2, 8, 13, 3, 16, 258, 0];
+        let request: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).chain(pin.iter().copied()).collect();
+        for cut in 0..request.len() {
+            there.write_all(&request[..cut]).await.unwrap();
+            assert!(timeout(Duration::from_millis(1), input.next()).await.is_err(), "it is not whole yet");
+            // The next request follows at once.
+            there.write_all(&request[cut..]).await.unwrap();
+            there.write_all(&request[..cut]).await.unwrap();
+            input.next().await.unwrap();
+            there.write_all(&request[cut..]).await.unwrap();
+            input.next().await.unwrap();
+            assert!(input.buffer.is_empty());
+            assert_eq!(memory(&input).iter().filter(|byte| **byte != 0).count(), 0, "cut at {cut}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_long_request_moves_to_a_longer_buffer_and_back() {
+        let mut buffer = Zeroizing::new(vec![7; ROOM]);
+        reserve(&mut buffer, 60_000);
+        assert!(buffer.capacity() >= ROOM + 60_000 && *buffer == [7; ROOM]);
+        buffer.extend_from_slice(&[8; 100]);
+        consume(&mut buffer, ROOM);
+        assert!(buffer.capacity() < 60_000 && *buffer == [8; 100]);
+    }
 
     #[tokio::test]
     async fn an_answer_without_room_follows_piece_by_piece() {
