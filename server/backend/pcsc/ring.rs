@@ -6,11 +6,19 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
+#[cfg(unix)]
+use std::{
+    io::{self, Read, Write},
+    os::{fd::OwnedFd, unix::net::UnixStream},
+    path::Path,
+};
 
 use cardbroker_core::{
     pcsclite::chain::{self, Chain},
     slot::{ServiceError, SlotStatus},
 };
+#[cfg(unix)]
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::backend::Monitor;
 
@@ -94,21 +102,35 @@ impl<M: Monitor> Monitor for RingMonitor<M> {
 /// then finds no service either.
 #[cfg(unix)]
 pub(super) fn ask() -> Chain {
-    use std::{
-        io::{self, Read, Write},
-        os::unix::net::UnixStream,
-    };
+    ask_at(&service_socket(), ANSWER_TIME).map(|array| chain::read(&array)).unwrap_or_default()
+}
 
-    let ask = || -> io::Result<Vec<u8>> {
-        let mut stream = UnixStream::connect(service_socket())?;
-        stream.set_read_timeout(Some(ANSWER_TIME))?;
-        stream.set_write_timeout(Some(ANSWER_TIME))?;
-        stream.write_all(&chain::REQUEST.map(u32::to_ne_bytes).concat())?;
-        let mut array = vec![0; chain::ANSWER_BYTES];
-        stream.read_exact(&mut array)?;
-        Ok(array)
+/// The whole answer of the service at this socket within `time`. A service that accepts no connection now is not waited
+/// for.
+#[cfg(unix)]
+fn ask_at(socket: &Path, time: Duration) -> io::Result<Vec<u8>> {
+    let deadline = Instant::now() + time;
+    let left = || {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() { Err(io::Error::from(io::ErrorKind::TimedOut)) } else { Ok(Some(left)) }
     };
-    ask().map(|array| chain::read(&array)).unwrap_or_default()
+    let connecting = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    connecting.set_nonblocking(true)?;
+    connecting.connect(&SockAddr::unix(socket)?)?;
+    connecting.set_nonblocking(false)?;
+    let mut stream = UnixStream::from(OwnedFd::from(connecting));
+    stream.set_write_timeout(left()?)?;
+    stream.write_all(&chain::REQUEST.map(u32::to_ne_bytes).concat())?;
+    let mut array = vec![0; chain::ANSWER_BYTES];
+    let mut filled = 0;
+    while filled < array.len() {
+        stream.set_read_timeout(left()?)?;
+        match stream.read(&mut array[filled..])? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            more => filled += more,
+        }
+    }
+    Ok(array)
 }
 
 /// There are no doors on other systems.
@@ -149,5 +171,48 @@ mod tests {
         let mut monitor = RingMonitor::new(service, || ["b"].map(Arc::from).into(), None, Arc::clone(&below));
         assert!(monitor.wait(AGAIN).is_ok() && below.chain().len() == 1);
         assert!(monitor.wait(AGAIN).is_err() && below.chain().is_empty());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_service_is_not_waited_for() {
+        use std::{os::unix::net::UnixListener, thread};
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pcscd.comm");
+        let listener = UnixListener::bind(&path).unwrap();
+        let time = Duration::from_millis(300);
+        let asked = Instant::now();
+        thread::scope(|scope| {
+            let slow = scope.spawn(|| {
+                let (mut stream, _) = listener.accept().unwrap();
+                while stream.write_all(&[0]).is_ok() {
+                    thread::sleep(Duration::from_millis(20));
+                }
+            });
+            assert!(ask_at(&path, time).is_err(), "each piece comes in time, the answer does not");
+            assert!(slow.join().is_ok());
+        });
+        let took = asked.elapsed();
+        assert!((time..10 * time).contains(&took), "{took:?}");
+        // Nobody accepts: the queue is full after some connections.
+        let new = || Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        let (path, stopped) = (folder.path().join("stopped.comm"), new());
+        let address = SockAddr::unix(&path).unwrap();
+        stopped.bind(&address).unwrap();
+        stopped.listen(1).unwrap();
+        let mut queue = Vec::new();
+        loop {
+            assert!(queue.len() < 100, "the queue is never full");
+            let socket = new();
+            socket.set_nonblocking(true).unwrap();
+            match socket.connect(&address) {
+                Ok(()) => queue.push(socket),
+                Err(_) => break,
+            }
+        }
+        let asked = Instant::now();
+        let error = ask_at(&path, 100 * time).unwrap_err();
+        assert!(error.kind() == io::ErrorKind::WouldBlock && asked.elapsed() < time, "{error:?}");
     }
 }
