@@ -55,7 +55,7 @@ pub(super) struct Held {
 pub(super) enum Phase {
     /// The handle is exclusive, or in a transaction.
     Kept {
-        /// With another share mode the limits change.
+        /// The share mode of the handle, on which the limits depend.
         share: Share,
         /// The turn ends after so long without a call; `None` for never.
         idle: Option<Duration>,
