@@ -42,7 +42,7 @@ commands = [{ instruction = "2x", application = "F04341524401" }]
 
 [[rule]]
 name = "desk"
-principals = ["user:4001", "gid:4050", "token:ci"]
+principals = ["uid:4001", "gid:4050", "token:ci"]
 readers = [".*-0[02]", "Virtual PCD A 00 00"]
 allow = ["all"]
 

@@ -58,8 +58,8 @@ enum Who {
 pub const USER_FORMS: &str = "user:NAME, user:DOMAIN\\NAME, uid:NUMBER, sid:S-1-…";
 
 impl PrincipalPattern {
-    /// Parses `self`, `anyone`, a user (`user:NAME`, `user:NUMBER`, `uid:NUMBER`, `user:DOMAIN\NAME`), `group:NAME`,
-    /// `gid:NUMBER`, `sid:S-1-…` or `token:NAME`.
+    /// Parses `self`, `anyone`, a user (`user:NAME`, `user:DOMAIN\NAME`, `uid:NUMBER`), `group:NAME`, `gid:NUMBER`,
+    /// `sid:S-1-…` or `token:NAME`. A name may have digits only; it is no number.
     ///
     /// # Errors
     /// The text has another form, a form of another operating system, or `accounts` does not find the name.
@@ -119,25 +119,19 @@ impl PrincipalPattern {
     }
 }
 
-/// Parses a user: `self`, `user:NAME`, `user:NUMBER`, `uid:NUMBER`, `user:DOMAIN\NAME` or `sid:S-1-…`. `None` if the
-/// text has another form.
+/// Parses a user: `self`, `user:NAME`, `user:DOMAIN\NAME`, `uid:NUMBER` or `sid:S-1-…`. `None` if the text has another
+/// form.
 ///
 /// # Errors
 /// It has a form of another operating system, or `accounts` does not find the name.
 pub fn user(text: &str, accounts: &impl Accounts) -> Result<Option<SystemUser>, String> {
     Ok(Some(match text.split_once(':') {
         None if text == "self" => accounts.own_user(),
-        // A name of digits only would be unclear, so they are always the number.
-        Some(("user", digits)) if is_number(digits) => SystemUser::unix(number(digits, "user", accounts)?),
         Some(("user", name)) => accounts.user(name).map_err(|error| with_domain_note(error, name, accounts))?,
         Some(("uid", uid)) => SystemUser::unix(number(uid, "user", accounts)?),
         Some(("sid", text)) => SystemUser::windows(sid(text, accounts)?),
         _ => return Ok(None),
     }))
-}
-
-fn is_number(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|digit| digit.is_ascii_digit())
 }
 
 /// Parses the number of a `kind`: a user or a group of Unix.

@@ -39,6 +39,8 @@ impl Accounts for System {
     fn user(&self, name: &str) -> Result<SystemUser, String> {
         match (self, name) {
             (Unix, "alice" | "CORP\\alice") => Ok(SystemUser::unix(1001)),
+            // A login of digits only, which is not the user of this number.
+            (Unix, "1001") => Ok(SystemUser::unix(1002)),
             (Windows, "alice" | "CORP\\alice") => Ok(windows_user(ALICE)),
             _ => Err(format!("there is no user `{name}`")),
         }
@@ -47,6 +49,7 @@ impl Accounts for System {
     fn group(&self, name: &str) -> Result<(SystemGroup, Vec<SystemUser>), String> {
         match (self, name) {
             (Unix, "staff") => Ok((SystemGroup::unix(50), vec![SystemUser::unix(1002)])),
+            (Unix, "50") => Ok((SystemGroup::unix(60), Vec::new())),
             (Windows, "staff" | "CORP\\staff") => Ok((SystemGroup::windows(sid_of(STAFF)), Vec::new())),
             _ => Err(format!("there is no group `{name}`")),
         }
@@ -80,7 +83,8 @@ fn each_form_matches_its_principals() {
         (Unix, "self", [true, false, false]),
         (Unix, "user:alice", [false, true, false]),
         (Unix, "user:CORP\\alice", [false, true, false]),
-        (Unix, "user:1001", [false, true, false]),
+        (Unix, "user:1001", [false, false, true]),
+        (Unix, "group:50", [false, false, true]),
         (Unix, "uid:1002", [false, false, true]),
         (Unix, "gid:50", [false, true, false]),
         // By the process's group, and by the list of members.
@@ -116,8 +120,7 @@ fn forms_of_another_system_are_refused_in_words() {
             "there is no user `CORP\\bob`; a domain before the name is for Windows, and for systems",
         ),
         (Unix, "group:CORP\\staff", "there is no group `CORP\\staff`; a domain before the name is for Windows"),
-        (Windows, "user:1001", "a user of Windows has no number: use its name with its domain (user:DOMAIN\\NAME), or"),
-        (Windows, "uid:1001", "a user of Windows has no number"),
+        (Windows, "uid:1001", "a user of Windows has no number: use its name with its domain (user:DOMAIN\\NAME), or"),
         (Windows, "gid:50", "a group of Windows has no number: use its name with its domain (group:DOMAIN\\NAME), or"),
     ] {
         let told = parse(system, text).unwrap_err();
@@ -130,7 +133,9 @@ fn bad_input_is_refused_on_both_systems() {
     for (system, text, words) in [
         (Unix, "user:bob", "there is no user `bob`"),
         (Unix, "user:", "there is no user ``"),
-        (Unix, "user:4294967296", "`4294967296` is not the number of a user"),
+        (Unix, "user:1000", "there is no user `1000`"),
+        (Unix, "group:1000", "there is no group `1000`"),
+        (Unix, "uid:4294967296", "`4294967296` is not the number of a user"),
         (Unix, "user:-1", "there is no user `-1`"),
         (Unix, "uid:alice", "`alice` is not the number of a user"),
         (Unix, "gid:", "`` is not the number of a group"),
@@ -178,7 +183,8 @@ fn rules_that_deny_name_users_only() {
 fn a_question_names_one_user() {
     for (system, text, expected) in [
         (Unix, "self", Ok(Some(SystemUser::unix(1000)))),
-        (Unix, "user:1001", Ok(Some(SystemUser::unix(1001)))),
+        (Unix, "user:1001", Ok(Some(SystemUser::unix(1002)))),
+        (Unix, "uid:1001", Ok(Some(SystemUser::unix(1001)))),
         (Unix, "uid:7", Ok(Some(SystemUser::unix(7)))),
         (Windows, "user:CORP\\alice", Ok(Some(windows_user(ALICE)))),
         (Windows, "sid:S-1-5-18", Ok(Some(SystemUser::windows(Sid::SYSTEM)))),
