@@ -11,6 +11,7 @@ use crate::{
     constants::{
         CARDBROKER_CODE_CANCELLED, CARDBROKER_CODE_DATA_LOSS, CARDBROKER_CODE_FAILED_PRECONDITION,
         CARDBROKER_CODE_INTERNAL, CARDBROKER_CODE_INVALID_ARGUMENT, CARDBROKER_CODE_UNAVAILABLE,
+        CARDBROKER_CODE_UNKNOWN,
     },
     error::{
         CARDBROKER_ERROR_KIND_FAILED, CARDBROKER_ERROR_KIND_FORKED, CARDBROKER_ERROR_KIND_INVALID,
@@ -81,6 +82,11 @@ impl Error {
         Self::own(CARDBROKER_ERROR_KIND_FAILED, CARDBROKER_CODE_INTERNAL, Delivery::NotSent, message)
     }
 
+    /// An error of a later client: it says nothing about the delivery that this library understands.
+    fn of_unknown_kind(message: String) -> Box<Self> {
+        Self::own(CARDBROKER_ERROR_KIND_FAILED, CARDBROKER_CODE_UNKNOWN, Delivery::Unknown, message)
+    }
+
     pub(crate) fn code(&self) -> i32 {
         self.code
     }
@@ -102,11 +108,11 @@ impl From<client::Error> for Box<Error> {
                 let error = of_failure(CARDBROKER_ERROR_KIND_STOPPED, stop.failure, message);
                 Box::new(Error { stop: Some((stop.index, Answers::of(*partial))), ..*error })
             }
-            // NotRunning, and kinds of a later client.
-            _ => {
+            client::Error::NotRunning { .. } => {
                 let kind = CARDBROKER_ERROR_KIND_NOT_RUNNING;
                 Error::own(kind, CARDBROKER_CODE_UNAVAILABLE, Delivery::NotSent, message)
             }
+            _ => Error::of_unknown_kind(message),
         }
     }
 }
@@ -141,6 +147,13 @@ mod tests {
         assert_eq!((error.kind, error.code), (CARDBROKER_ERROR_KIND_INVALID, CARDBROKER_CODE_INVALID_ARGUMENT));
         assert_eq!((error.reason_name.as_c_str(), error.is_permanent), (c"INVALID_REQUEST", true));
         assert!(error.message.to_str().unwrap().starts_with("\"here\" is not an endpoint"));
+    }
+
+    #[test]
+    fn an_error_of_an_unknown_kind_allows_no_repeat() {
+        let error = Error::of_unknown_kind("new".into());
+        assert_eq!((error.kind, error.code), (CARDBROKER_ERROR_KIND_FAILED, CARDBROKER_CODE_UNKNOWN));
+        assert_eq!(error.delivery, i32::from(Delivery::Unknown));
     }
 
     #[test]
