@@ -10,7 +10,7 @@ use std::{
 use cardbroker_client as client;
 use client::{CommandResult, ResultKind, Transmitted};
 
-use crate::border::{address, array, c_text, nanoseconds, value};
+use crate::border::{address, array, c_text, flag, nanoseconds, value};
 
 /// The answer to an APDU.
 pub const CARDBROKER_ANSWER_KIND_APDU: i32 = 1;
@@ -140,14 +140,14 @@ pub extern "C" fn cardbroker_answers_card_duration_ns(answers: Option<&Answers>)
 /// Whether the card was reset between the previous unit and this one, or at the start of this one.
 /// False within a session.
 #[unsafe(no_mangle)]
-pub extern "C" fn cardbroker_answers_was_reset(answers: Option<&Answers>) -> bool {
-    value(false, || answers.is_some_and(|answers| answers.was_reset))
+pub extern "C" fn cardbroker_answers_was_reset(answers: Option<&Answers>) -> i32 {
+    flag(|| answers.is_some_and(|answers| answers.was_reset))
 }
 
 /// Whether this is the stored outcome of an earlier unit with the same request id.
 #[unsafe(no_mangle)]
-pub extern "C" fn cardbroker_answers_replayed(answers: Option<&Answers>) -> bool {
-    value(false, || answers.is_some_and(|answers| answers.replayed))
+pub extern "C" fn cardbroker_answers_replayed(answers: Option<&Answers>) -> i32 {
+    flag(|| answers.is_some_and(|answers| answers.replayed))
 }
 
 /// Wipes and frees answers. NULL is allowed. Not for those of cardbroker_error_partial.

@@ -29,6 +29,11 @@ pub(crate) fn value<T>(after_panic: T, body: impl FnOnce() -> T) -> T {
     caught(body).unwrap_or(after_panic)
 }
 
+/// Runs the body of a function that tells whether something is so: 1, or 0, also after a panic.
+pub(crate) fn flag(body: impl FnOnce() -> bool) -> i32 {
+    value(0, || body().into())
+}
+
 /// Returns the body's result, or `None` if it panicked. A panic may leave a handle half changed, but not unsound: what
 /// changes is behind locks, and `locked` accepts their poison.
 fn caught<T>(body: impl FnOnce() -> T) -> Option<T> {
@@ -163,6 +168,7 @@ mod tests {
         assert!(error.message().to_str().unwrap().contains("panicked"));
         assert_eq!(planted(None), CARDBROKER_CODE_INTERNAL);
         assert_eq!(value(7, || panic!("planted")), 7);
+        assert_eq!([flag(|| true), flag(|| false), flag(|| panic!("planted"))], [1, 0, 0]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use cardbroker_client as client;
 use client::BrokerLimits;
 
 use crate::{
-    border::{address, c_text, call, emptied, give, nanoseconds, value},
+    border::{address, c_text, call, emptied, flag, give, nanoseconds, value},
     client::Client,
     error::Error,
     turn_watch::unix_time,
@@ -135,8 +135,8 @@ pub extern "C" fn cardbroker_broker_caller_connection(broker: Option<&Broker>) -
 
 /// Whether the connection is the caller: other connections, even of this process, are other callers.
 #[unsafe(no_mangle)]
-pub extern "C" fn cardbroker_broker_caller_is_connection(broker: Option<&Broker>) -> bool {
-    value(false, || broker.is_some_and(|broker| broker.broker.caller.is_connection))
+pub extern "C" fn cardbroker_broker_caller_is_connection(broker: Option<&Broker>) -> i32 {
+    flag(|| broker.is_some_and(|broker| broker.broker.caller.is_connection))
 }
 
 /// The number of this program's isolation group, from 1 in each run of the broker. 0: each call is a

@@ -163,10 +163,10 @@ pub unsafe extern "C" fn cardbroker_commands_add_set_attribute(
 }
 
 /// Sends the APDU exactly as given, 1-65548 bytes of any structure, and returns the answer
-/// unchanged: no GET RESPONSE, no correction of Le. Default: false.
+/// unchanged: no GET RESPONSE, no correction of Le. Default: 0.
 #[unsafe(no_mangle)]
-pub extern "C" fn cardbroker_commands_set_raw(commands: Option<&Commands>, raw: bool) -> i32 {
-    set_apdu(commands, |apdu| apdu.is_raw = raw)
+pub extern "C" fn cardbroker_commands_set_raw(commands: Option<&Commands>, raw: i32) -> i32 {
+    set_apdu(commands, |apdu| apdu.is_raw = raw != 0)
 }
 
 /// Sets the class of the GET RESPONSEs for the rest of an answer after 61xx, on the command's
@@ -184,17 +184,17 @@ pub extern "C" fn cardbroker_commands_set_continue_instruction(commands: Option<
 }
 
 /// Sends a PIN although one try is left, on a reader where the broker guards the last try. Default:
-/// false.
+/// 0.
 #[unsafe(no_mangle)]
-pub extern "C" fn cardbroker_commands_set_allow_last_try(commands: Option<&Commands>, allow: bool) -> i32 {
-    set_apdu(commands, |apdu| apdu.allow_last_try = allow)
+pub extern "C" fn cardbroker_commands_set_allow_last_try(commands: Option<&Commands>, allow: i32) -> i32 {
+    set_apdu(commands, |apdu| apdu.allow_last_try = allow != 0)
 }
 
 /// Sends a PIN although this card has refused it already. Needs the permission guard_override.
-/// Default: false.
+/// Default: 0.
 #[unsafe(no_mangle)]
-pub extern "C" fn cardbroker_commands_set_allow_known_wrong(commands: Option<&Commands>, allow: bool) -> i32 {
-    set_apdu(commands, |apdu| apdu.allow_known_wrong = allow)
+pub extern "C" fn cardbroker_commands_set_allow_known_wrong(commands: Option<&Commands>, allow: i32) -> i32 {
+    set_apdu(commands, |apdu| apdu.allow_known_wrong = allow != 0)
 }
 
 /// Sets the status words after which the unit continues, if no pattern is given

@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     answers::Answers,
-    border::{address, nanoseconds, value},
+    border::{address, flag, nanoseconds, value},
     constants::CARDBROKER_DELIVERY_UNSPECIFIED,
 };
 
@@ -82,8 +82,8 @@ pub extern "C" fn cardbroker_error_reason_name(error: Option<&Error>) -> *const 
 
 /// Whether every repeat of the same request fails again.
 #[unsafe(no_mangle)]
-pub extern "C" fn cardbroker_error_is_permanent(error: Option<&Error>) -> bool {
-    value(false, || error.is_some_and(|error| error.is_permanent))
+pub extern "C" fn cardbroker_error_is_permanent(error: Option<&Error>) -> i32 {
+    flag(|| error.is_some_and(|error| error.is_permanent))
 }
 
 /// The pause before a retry in nanoseconds; -1 if a pause does not help.

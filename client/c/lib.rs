@@ -6,6 +6,9 @@
 //! each handle comes from this library and was not freed, each text ends with a NUL, each array has its length. All
 //! functions with raw pointers are `unsafe` for this reason, and their bodies refer to it.
 //!
+//! **Truth values** are `i32`: a `bool` with another value than 0 and 1 would be undefined behaviour, and some languages
+//! pass -1 for true.
+//!
 //! **Threads.** Every handle may be used by several threads at once: results never change, and whatever changes is
 //! behind a lock.
 //!

@@ -12,7 +12,7 @@ use cardbroker_client as client;
 
 use crate::{
     answers::Answers,
-    border::{address, array, c_text, call, constant, emptied, give, given, nanoseconds, text, value},
+    border::{address, array, c_text, call, constant, emptied, flag, give, given, nanoseconds, text, value},
     client::Client,
     commands::Commands,
     error::Error,
@@ -105,7 +105,7 @@ pub unsafe extern "C" fn cardbroker_open_session(
 /// Runs the commands in order up to the first stop; restart is one of CARDBROKER_RESTART_.... No
 /// command of another call runs between them. Stores the answers in *answers, or NULL.
 ///
-/// After a failed call the session remains usable while cardbroker_session_is_open returns true.
+/// After a failed call the session remains usable while cardbroker_session_is_open returns 1.
 #[unsafe(no_mangle)]
 pub extern "C" fn cardbroker_session_transmit(
     session: Option<&Session>,
@@ -194,10 +194,10 @@ pub extern "C" fn cardbroker_session_abort(session: Option<&Session>) {
     });
 }
 
-/// Whether calls can still succeed, as far as this program knows. False in a forked child.
+/// Whether calls can still succeed, as far as this program knows. 0 in a forked child.
 #[unsafe(no_mangle)]
-pub extern "C" fn cardbroker_session_is_open(session: Option<&Session>) -> bool {
-    value(false, || {
+pub extern "C" fn cardbroker_session_is_open(session: Option<&Session>) -> i32 {
+    flag(|| {
         let session = session.filter(|session| session.home.check().is_ok());
         session.and_then(|session| session.session.with(client::Session::is_open)).unwrap_or_default()
     })
@@ -241,8 +241,8 @@ pub extern "C" fn cardbroker_session_queue_duration_ns(session: Option<&Session>
 
 /// Whether the card was reset between the previous turn and this one, or at the start of this one.
 #[unsafe(no_mangle)]
-pub extern "C" fn cardbroker_session_was_reset(session: Option<&Session>) -> bool {
-    value(false, || session.is_some_and(|session| session.was_reset))
+pub extern "C" fn cardbroker_session_was_reset(session: Option<&Session>) -> i32 {
+    flag(|| session.is_some_and(|session| session.was_reset))
 }
 
 /// Frees a session. Without cardbroker_session_close it ends at once, and the card is reset. NULL is

@@ -28,11 +28,11 @@ fn apdu() -> Box<Commands> {
 #[test]
 fn every_option_of_a_command_reaches_the_client() {
     let setters: [Setter; 8] = [
-        ("raw: true", &|list| cardbroker_commands_set_raw(Some(list), true)),
+        ("raw: true", &|list| cardbroker_commands_set_raw(Some(list), -1)),
         ("continue_class: Some(129)", &|list| cardbroker_commands_set_continue_class(Some(list), 0x81)),
         ("continue_instruction: 165", &|list| cardbroker_commands_set_continue_instruction(Some(list), 0xA5)),
-        ("allow_last_try: true", &|list| cardbroker_commands_set_allow_last_try(Some(list), true)),
-        ("allow_known_wrong: true", &|list| cardbroker_commands_set_allow_known_wrong(Some(list), true)),
+        ("allow_last_try: true", &|list| cardbroker_commands_set_allow_last_try(Some(list), -1)),
+        ("allow_known_wrong: true", &|list| cardbroker_commands_set_allow_known_wrong(Some(list), -1)),
         ("stop_rule: Any", &|list| cardbroker_commands_set_stop_rule(Some(list), 2)),
         ("mask: Some(65280)", &|list| cardbroker_commands_add_continue_on(Some(list), 0x6900, 0xFF00)),
         ("mask: None", &|list| cardbroker_commands_add_continue_on_exactly(Some(list), 0x6982)),
@@ -42,6 +42,15 @@ fn every_option_of_a_command_reaches_the_client() {
         assert!(!shown(&commands).contains(expected), "{}", shown(&commands));
         assert_eq!(set(&commands), 0);
         assert!(shown(&commands).contains(expected), "{expected}: {}", shown(&commands));
+    }
+}
+
+#[test]
+fn a_truth_value_is_any_integer() {
+    let commands = apdu();
+    for (value, expected) in [(i32::MIN, true), (0, false), (0x100, true), (0, false), (2, true)] {
+        assert_eq!(cardbroker_commands_set_raw(Some(&commands), value), 0);
+        assert_eq!(shown(&commands).contains("raw: true"), expected, "{value}");
     }
 }
 
@@ -77,7 +86,7 @@ fn every_action_and_option_of_a_pin_pad_reaches_the_client() {
     {
         assert!(text.contains(expected), "{expected}: {text}");
     }
-    assert_eq!(cardbroker_commands_set_raw(list, true), 3, "the last command is no APDU");
+    assert_eq!(cardbroker_commands_set_raw(list, 1), 3, "the last command is no APDU");
 }
 
 /// Connects to a socket at which nobody answers, which is enough to build a unit.
@@ -119,7 +128,7 @@ fn every_option_of_a_connection_and_a_unit_reaches_the_client() {
         ("if_insertion_id: \"one\"", &|| unsafe { cardbroker_turn_options_set_if_insertion_id(list, c"one".as_ptr()) }),
         // SAFETY: the pointer is that of a text with a NUL.
         ("if_state_tag: \"two\"", &|| unsafe { cardbroker_turn_options_set_if_state_tag(list, c"two".as_ptr()) }),
-        ("if_not_raised: true", &|| cardbroker_turn_options_set_if_not_raised(list, true)),
+        ("if_not_raised: true", &|| cardbroker_turn_options_set_if_not_raised(list, -1)),
         ("reset_before: Cold", &|| cardbroker_turn_options_set_reset_before(list, client::CardReset::Cold.into())),
         ("disposition: Unpower", &|| {
             cardbroker_turn_options_set_disposition(list, client::Disposition::Unpower.into())
@@ -127,8 +136,8 @@ fn every_option_of_a_connection_and_a_unit_reaches_the_client() {
         ("deadline: Some(2.5s)", &|| cardbroker_turn_options_set_deadline_ms(list, 2500)),
         // SAFETY: the pointer is that of two bytes.
         ("request_id: [7, 7]", &|| unsafe { cardbroker_turn_options_set_request_id(list, [7, 7].as_ptr(), 2) }),
-        ("repeatable: true", &|| cardbroker_turn_options_set_repeatable(list, true)),
-        ("any_card: true", &|| cardbroker_turn_options_set_any_card(list, true)),
+        ("repeatable: true", &|| cardbroker_turn_options_set_repeatable(list, -1)),
+        ("any_card: true", &|| cardbroker_turn_options_set_any_card(list, -1)),
     ];
     for (expected, set) in setters {
         assert!(!shown().contains(expected), "{}", shown());

@@ -131,11 +131,11 @@ pub unsafe extern "C" fn cardbroker_turn_options_set_if_state_tag(
 }
 
 /// Fails, not sent, if the card may hold security state of any caller, this one included, such as a
-/// verified PIN. Default: false.
+/// verified PIN. Default: 0.
 #[unsafe(no_mangle)]
-pub extern "C" fn cardbroker_turn_options_set_if_not_raised(options: Option<&TurnOptions>, if_not_raised: bool) -> i32 {
+pub extern "C" fn cardbroker_turn_options_set_if_not_raised(options: Option<&TurnOptions>, if_not_raised: i32) -> i32 {
     set(change(options), |terms| {
-        terms.if_not_raised = if_not_raised;
+        terms.if_not_raised = if_not_raised != 0;
         Ok(())
     })
 }
@@ -187,21 +187,21 @@ pub unsafe extern "C" fn cardbroker_turn_options_set_request_id(
 }
 
 /// Of a unit: repeats it by itself if the connection is lost before its outcome is known, at most 3
-/// times, under one request id and on one insertion: the broker executes it once. Default: false.
+/// times, under one request id and on one insertion: the broker executes it once. Default: 0.
 #[unsafe(no_mangle)]
-pub extern "C" fn cardbroker_turn_options_set_repeatable(options: Option<&TurnOptions>, repeatable: bool) -> i32 {
+pub extern "C" fn cardbroker_turn_options_set_repeatable(options: Option<&TurnOptions>, repeatable: i32) -> i32 {
     set(change(options), |terms| {
-        terms.is_repeatable = repeatable;
+        terms.is_repeatable = repeatable != 0;
         Ok(())
     })
 }
 
 /// Of a unit: lets a repeat run on any card; a restarted broker may then execute the unit again.
-/// Default: false.
+/// Default: 0.
 #[unsafe(no_mangle)]
-pub extern "C" fn cardbroker_turn_options_set_any_card(options: Option<&TurnOptions>, any_card: bool) -> i32 {
+pub extern "C" fn cardbroker_turn_options_set_any_card(options: Option<&TurnOptions>, any_card: i32) -> i32 {
     set(change(options), |terms| {
-        terms.any_card = any_card;
+        terms.any_card = any_card != 0;
         Ok(())
     })
 }

@@ -12,7 +12,7 @@ use cardbroker_client as client;
 use client::{WaitingTurn, WatchTurn};
 
 use crate::{
-    border::{address, c_text, call, emptied, give, given, locked, optional_text, value},
+    border::{address, c_text, call, emptied, flag, give, given, locked, optional_text, value},
     client::Client,
     error::Error,
     home::Home,
@@ -116,8 +116,8 @@ pub extern "C" fn cardbroker_turns_reader(turns: Option<&Turns>, index: usize) -
 
 /// Whether a request opens a session; otherwise it runs a unit.
 #[unsafe(no_mangle)]
-pub extern "C" fn cardbroker_turns_is_session(turns: Option<&Turns>, index: usize) -> bool {
-    value(false, || get(turns, index, |turn| turn.is_session).unwrap_or_default())
+pub extern "C" fn cardbroker_turns_is_session(turns: Option<&Turns>, index: usize) -> i32 {
+    flag(|| get(turns, index, |turn| turn.is_session).unwrap_or_default())
 }
 
 /// The number of turns ahead of a request, an estimate.
@@ -140,24 +140,20 @@ pub extern "C" fn cardbroker_turns_deadline_time_ns(turns: Option<&Turns>, index
 
 /// Whether somebody has the turn at the reader.
 #[unsafe(no_mangle)]
-pub extern "C" fn cardbroker_turns_has_holder(turns: Option<&Turns>, index: usize) -> bool {
-    value(false, || get(turns, index, |turn| turn.holder.is_some()).unwrap_or_default())
+pub extern "C" fn cardbroker_turns_has_holder(turns: Option<&Turns>, index: usize) -> i32 {
+    flag(|| get(turns, index, |turn| turn.holder.is_some()).unwrap_or_default())
 }
 
 /// Whether the turn in progress belongs to this program.
 #[unsafe(no_mangle)]
-pub extern "C" fn cardbroker_turns_holder_is_own(turns: Option<&Turns>, index: usize) -> bool {
-    value(false, || {
-        get(turns, index, |turn| turn.holder.as_ref().is_some_and(|holder| holder.is_own)).unwrap_or_default()
-    })
+pub extern "C" fn cardbroker_turns_holder_is_own(turns: Option<&Turns>, index: usize) -> i32 {
+    flag(|| get(turns, index, |turn| turn.holder.as_ref().is_some_and(|holder| holder.is_own)).unwrap_or_default())
 }
 
 /// Whether the turn in progress is a session; otherwise it is a unit.
 #[unsafe(no_mangle)]
-pub extern "C" fn cardbroker_turns_holder_is_session(turns: Option<&Turns>, index: usize) -> bool {
-    value(false, || {
-        get(turns, index, |turn| turn.holder.as_ref().is_some_and(|holder| holder.is_session)).unwrap_or_default()
-    })
+pub extern "C" fn cardbroker_turns_holder_is_session(turns: Option<&Turns>, index: usize) -> i32 {
+    flag(|| get(turns, index, |turn| turn.holder.as_ref().is_some_and(|holder| holder.is_session)).unwrap_or_default())
 }
 
 /// The start of the turn in progress, in nanoseconds since 1970; 0 if it is unknown.

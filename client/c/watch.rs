@@ -10,7 +10,7 @@ use cardbroker_client as client;
 use client::WatchEvent;
 
 use crate::{
-    border::{call, emptied, give, given, locked, value},
+    border::{call, emptied, flag, give, given, locked, value},
     client::Client,
     error::Error,
     home::Home,
@@ -120,8 +120,8 @@ pub extern "C" fn cardbroker_watch_stop(watch: Option<&Watch>) {
 
 /// Whether the watch was stopped.
 #[unsafe(no_mangle)]
-pub extern "C" fn cardbroker_watch_is_stopped(watch: Option<&Watch>) -> bool {
-    value(false, || watch.is_some_and(|watch| watch.home.check().is_ok() && watch.stop.is_set()))
+pub extern "C" fn cardbroker_watch_is_stopped(watch: Option<&Watch>) -> i32 {
+    flag(|| watch.is_some_and(|watch| watch.home.check().is_ok() && watch.stop.is_set()))
 }
 
 /// Frees a watch. NULL is allowed. In a forked child the parent's handle is left alone.

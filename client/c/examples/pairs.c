@@ -43,7 +43,7 @@ static int failed(cardbroker_error *error, int32_t expected) {
 
 static void add_raw(cardbroker_commands *commands, const uint8_t *apdu, size_t length) {
     cardbroker_commands_add_apdu(commands, apdu, length);
-    cardbroker_commands_set_raw(commands, true);
+    cardbroker_commands_set_raw(commands, 1);
 }
 
 static void prepare(run_state *run) {

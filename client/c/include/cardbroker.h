@@ -6,6 +6,7 @@
 // argument may be NULL. A variable for a handle is set to NULL after a failure.
 // A setter that fails returns its code and changes nothing. The call that uses the handle then fails
 // with the setter's message, so that a program may ignore what setters return.
+// Truth values are int32_t: an argument is false if it is 0, otherwise true; a result is 0 or 1.
 //
 // Memory. Each handle that a function stores or returns without const is freed by the program, with
 // the function of its type whose name ends with _free. Pointers with const live as long as the handle
@@ -23,7 +24,6 @@
 #ifndef CARDBROKER_H
 #define CARDBROKER_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -515,10 +515,10 @@ uint64_t cardbroker_answers_card_duration_ns(const cardbroker_answers *answers);
 
 // Whether the card was reset between the previous unit and this one, or at the start of this one.
 // False within a session.
-bool cardbroker_answers_was_reset(const cardbroker_answers *answers);
+int32_t cardbroker_answers_was_reset(const cardbroker_answers *answers);
 
 // Whether this is the stored outcome of an earlier unit with the same request id.
-bool cardbroker_answers_replayed(const cardbroker_answers *answers);
+int32_t cardbroker_answers_replayed(const cardbroker_answers *answers);
 
 // Wipes and frees answers. NULL is allowed. Not for those of cardbroker_error_partial.
 void cardbroker_answers_free(cardbroker_answers *answers);
@@ -555,7 +555,7 @@ int32_t cardbroker_broker_caller_process_id(const cardbroker_broker *broker);
 int64_t cardbroker_broker_caller_connection(const cardbroker_broker *broker);
 
 // Whether the connection is the caller: other connections, even of this process, are other callers.
-bool cardbroker_broker_caller_is_connection(const cardbroker_broker *broker);
+int32_t cardbroker_broker_caller_is_connection(const cardbroker_broker *broker);
 
 // The number of this program's isolation group, from 1 in each run of the broker. 0: each call is a
 // group of its own.
@@ -608,8 +608,8 @@ int32_t cardbroker_commands_add_set_attribute(const cardbroker_commands *command
                                               size_t length);
 
 // Sends the APDU exactly as given, 1-65548 bytes of any structure, and returns the answer
-// unchanged: no GET RESPONSE, no correction of Le. Default: false.
-int32_t cardbroker_commands_set_raw(const cardbroker_commands *commands, bool raw);
+// unchanged: no GET RESPONSE, no correction of Le. Default: 0.
+int32_t cardbroker_commands_set_raw(const cardbroker_commands *commands, int32_t raw);
 
 // Sets the class of the GET RESPONSEs for the rest of an answer after 61xx, on the command's
 // logical channel. Default: the class that the transmission protocol needs.
@@ -621,12 +621,13 @@ int32_t cardbroker_commands_set_continue_instruction(const cardbroker_commands *
                                                      uint8_t instruction);
 
 // Sends a PIN although one try is left, on a reader where the broker guards the last try. Default:
-// false.
-int32_t cardbroker_commands_set_allow_last_try(const cardbroker_commands *commands, bool allow);
+// 0.
+int32_t cardbroker_commands_set_allow_last_try(const cardbroker_commands *commands, int32_t allow);
 
 // Sends a PIN although this card has refused it already. Needs the permission guard_override.
-// Default: false.
-int32_t cardbroker_commands_set_allow_known_wrong(const cardbroker_commands *commands, bool allow);
+// Default: 0.
+int32_t cardbroker_commands_set_allow_known_wrong(const cardbroker_commands *commands,
+                                                  int32_t allow);
 
 // Sets the status words after which the unit continues, if no pattern is given
 // (CARDBROKER_STOP_RULE_...). Default: the ISO rule.
@@ -694,7 +695,7 @@ int32_t cardbroker_error_reason(const cardbroker_error *error);
 const char *cardbroker_error_reason_name(const cardbroker_error *error);
 
 // Whether every repeat of the same request fails again.
-bool cardbroker_error_is_permanent(const cardbroker_error *error);
+int32_t cardbroker_error_is_permanent(const cardbroker_error *error);
 
 // The pause before a retry in nanoseconds; -1 if a pause does not help.
 int64_t cardbroker_error_retry_after_ns(const cardbroker_error *error);
@@ -808,7 +809,7 @@ int32_t cardbroker_open_session(const cardbroker_client *client,
 // Runs the commands in order up to the first stop; restart is one of CARDBROKER_RESTART_.... No
 // command of another call runs between them. Stores the answers in *answers, or NULL.
 //
-// After a failed call the session remains usable while cardbroker_session_is_open returns true.
+// After a failed call the session remains usable while cardbroker_session_is_open returns 1.
 int32_t cardbroker_session_transmit(const cardbroker_session *session,
                                     const cardbroker_commands *commands,
                                     int32_t restart,
@@ -836,8 +837,8 @@ int32_t cardbroker_session_close(const cardbroker_session *session,
 // handle must still be freed.
 void cardbroker_session_abort(const cardbroker_session *session);
 
-// Whether calls can still succeed, as far as this program knows. False in a forked child.
-bool cardbroker_session_is_open(const cardbroker_session *session);
+// Whether calls can still succeed, as far as this program knows. 0 in a forked child.
+int32_t cardbroker_session_is_open(const cardbroker_session *session);
 
 // The number of callers that wait for the card, as last reported by the broker.
 uint32_t cardbroker_session_waiters(const cardbroker_session *session);
@@ -855,7 +856,7 @@ const uint8_t *cardbroker_session_atr(const cardbroker_session *session, size_t 
 uint64_t cardbroker_session_queue_duration_ns(const cardbroker_session *session);
 
 // Whether the card was reset between the previous turn and this one, or at the start of this one.
-bool cardbroker_session_was_reset(const cardbroker_session *session);
+int32_t cardbroker_session_was_reset(const cardbroker_session *session);
 
 // Frees a session. Without cardbroker_session_close it ends at once, and the card is reset. NULL is
 // allowed. In a forked child the parent's handle is left alone.
@@ -904,9 +905,9 @@ int32_t cardbroker_turn_options_set_if_state_tag(const cardbroker_turn_options *
                                                  const char *state_tag);
 
 // Fails, not sent, if the card may hold security state of any caller, this one included, such as a
-// verified PIN. Default: false.
+// verified PIN. Default: 0.
 int32_t cardbroker_turn_options_set_if_not_raised(const cardbroker_turn_options *options,
-                                                  bool if_not_raised);
+                                                  int32_t if_not_raised);
 
 // Sets the reset of the card before the first command (CARDBROKER_CARD_RESET_...). Default: none.
 int32_t cardbroker_turn_options_set_reset_before(const cardbroker_turn_options *options,
@@ -931,13 +932,14 @@ int32_t cardbroker_turn_options_set_request_id(const cardbroker_turn_options *op
                                                size_t length);
 
 // Of a unit: repeats it by itself if the connection is lost before its outcome is known, at most 3
-// times, under one request id and on one insertion: the broker executes it once. Default: false.
+// times, under one request id and on one insertion: the broker executes it once. Default: 0.
 int32_t cardbroker_turn_options_set_repeatable(const cardbroker_turn_options *options,
-                                               bool repeatable);
+                                               int32_t repeatable);
 
 // Of a unit: lets a repeat run on any card; a restarted broker may then execute the unit again.
-// Default: false.
-int32_t cardbroker_turn_options_set_any_card(const cardbroker_turn_options *options, bool any_card);
+// Default: 0.
+int32_t cardbroker_turn_options_set_any_card(const cardbroker_turn_options *options,
+                                             int32_t any_card);
 
 // Of a session: sets the idle time in milliseconds, 0.1 s-60 s, after which the broker revokes it
 // while others wait. Default: 10 s.
@@ -976,7 +978,7 @@ size_t cardbroker_turns_count(const cardbroker_turns *turns);
 const char *cardbroker_turns_reader(const cardbroker_turns *turns, size_t index);
 
 // Whether a request opens a session; otherwise it runs a unit.
-bool cardbroker_turns_is_session(const cardbroker_turns *turns, size_t index);
+int32_t cardbroker_turns_is_session(const cardbroker_turns *turns, size_t index);
 
 // The number of turns ahead of a request, an estimate.
 uint32_t cardbroker_turns_ahead_count(const cardbroker_turns *turns, size_t index);
@@ -988,13 +990,13 @@ int64_t cardbroker_turns_arrive_time_ns(const cardbroker_turns *turns, size_t in
 int64_t cardbroker_turns_deadline_time_ns(const cardbroker_turns *turns, size_t index);
 
 // Whether somebody has the turn at the reader.
-bool cardbroker_turns_has_holder(const cardbroker_turns *turns, size_t index);
+int32_t cardbroker_turns_has_holder(const cardbroker_turns *turns, size_t index);
 
 // Whether the turn in progress belongs to this program.
-bool cardbroker_turns_holder_is_own(const cardbroker_turns *turns, size_t index);
+int32_t cardbroker_turns_holder_is_own(const cardbroker_turns *turns, size_t index);
 
 // Whether the turn in progress is a session; otherwise it is a unit.
-bool cardbroker_turns_holder_is_session(const cardbroker_turns *turns, size_t index);
+int32_t cardbroker_turns_holder_is_session(const cardbroker_turns *turns, size_t index);
 
 // The start of the turn in progress, in nanoseconds since 1970; 0 if it is unknown.
 int64_t cardbroker_turns_holder_begin_time_ns(const cardbroker_turns *turns, size_t index);
@@ -1028,7 +1030,7 @@ int32_t cardbroker_watch_next(const cardbroker_watch *watch,
 void cardbroker_watch_stop(const cardbroker_watch *watch);
 
 // Whether the watch was stopped.
-bool cardbroker_watch_is_stopped(const cardbroker_watch *watch);
+int32_t cardbroker_watch_is_stopped(const cardbroker_watch *watch);
 
 // Frees a watch. NULL is allowed. In a forked child the parent's handle is left alone.
 void cardbroker_watch_free(cardbroker_watch *watch);

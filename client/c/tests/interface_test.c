@@ -180,7 +180,7 @@ static void bad_arguments(cardbroker_client *client) {
     CHECK(is_error(error, CARDBROKER_CODE_INVALID_ARGUMENT, "INVALID_REQUEST"));
     cardbroker_commands_free(commands);
     commands = cardbroker_commands_new();
-    CHECK(cardbroker_commands_set_raw(commands, true) == CARDBROKER_CODE_INVALID_ARGUMENT);
+    CHECK(cardbroker_commands_set_raw(commands, 1) == CARDBROKER_CODE_INVALID_ARGUMENT);
     CHECK(cardbroker_commands_add_apdu(commands, NULL, 5) == CARDBROKER_CODE_INVALID_ARGUMENT);
     CHECK(cardbroker_commands_add_apdu(NULL, NULL, 0) == CARDBROKER_CODE_INVALID_ARGUMENT);
     cardbroker_commands_free(commands);

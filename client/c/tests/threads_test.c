@@ -168,7 +168,7 @@ int main(void) {
         uint8_t bytes[16];
         const size_t length = from_hex(command == 0 ? SELECT : "00C0000013", bytes);
         CHECK(cardbroker_commands_add_apdu(pair, bytes, length) == CARDBROKER_CODE_OK);
-        CHECK(cardbroker_commands_set_raw(pair, true) == CARDBROKER_CODE_OK);
+        CHECK(cardbroker_commands_set_raw(pair, 1) == CARDBROKER_CODE_OK);
     }
     in_threads(run_pairs);
     session = opened();
