@@ -4,15 +4,16 @@ use std::{
     ffi::{CString, c_char},
     mem::MaybeUninit,
     ptr,
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use cardbroker_client as client;
 use client::{WaitingTurn, WatchTurn};
+use tokio::sync::Mutex;
 
 use crate::{
-    border::{address, c_text, call, emptied, flag, give, given, locked, optional_text, value},
+    border::{address, c_text, call, emptied, flag, give, given, optional_text, value},
     client::Client,
     error::Error,
     home::Home,
@@ -77,8 +78,7 @@ pub extern "C" fn cardbroker_turn_watch_next(
         let came = emptied(turns, "turns")?;
         let TurnWatch { home, watch, stop } = given(watch, "watch")?;
         home.check()?;
-        let mut watch = locked(watch);
-        if let Some(turns) = wait(home, stop, timeout_ms, watch.next()).transpose()? {
+        if let Some(turns) = wait(home, stop, timeout_ms, async { watch.lock().await.next().await }).transpose()? {
             give(came, Turns(turns.into_iter().map(|turn| (c_text(&*turn.reader), turn)).collect()));
         }
         Ok(())

@@ -1,16 +1,13 @@
 //! Watching the readers.
 
-use std::{
-    mem::MaybeUninit,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{mem::MaybeUninit, sync::Arc, time::Duration};
 
 use cardbroker_client as client;
 use client::WatchEvent;
+use tokio::sync::Mutex;
 
 use crate::{
-    border::{call, emptied, flag, give, given, locked, value},
+    border::{call, emptied, flag, give, given, value},
     client::Client,
     error::Error,
     home::Home,
@@ -99,8 +96,7 @@ pub extern "C" fn cardbroker_watch_next(
         let came = emptied(event, "event")?;
         let Watch { home, watch, stop } = given(watch, "watch")?;
         home.check()?;
-        let mut watch = locked(watch);
-        if let Some(event) = wait(home, stop, timeout_ms, watch.next()) {
+        if let Some(event) = wait(home, stop, timeout_ms, async { watch.lock().await.next().await }) {
             give(came, Event::from(event));
         }
         Ok(())

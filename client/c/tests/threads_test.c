@@ -15,6 +15,7 @@
 static cardbroker_client *client;
 static cardbroker_session *session;
 static cardbroker_watch *watch;
+static cardbroker_turn_watch *turn_watch;
 static cardbroker_commands *pair;
 static atomic_int begun;
 
@@ -81,6 +82,16 @@ static void *wait_for_event(void *unused) {
     return unused;
 }
 
+static void *wait_for_turns(void *unused) {
+    cardbroker_turns *turns;
+    do {
+        CHECK(cardbroker_turn_watch_next(turn_watch, -1, &turns, NULL) == CARDBROKER_CODE_OK);
+        if (turns) begun = 1;
+        cardbroker_turns_free(turns);
+    } while (turns);
+    return unused;
+}
+
 // Begins work in a thread, ends it from this one, and waits for less than the work would last.
 static void ended(void *(*work)(void *), void (*end)(void)) {
     pthread_t thread;
@@ -95,7 +106,26 @@ static void ended(void *(*work)(void *), void (*end)(void)) {
 }
 
 static void abort_session(void) { cardbroker_session_abort(session); }
-static void stop_watch(void) { cardbroker_watch_stop(watch); }
+
+// Another thread waits without limit; short waits of this thread end in their time nevertheless.
+static void stop_watch(void) {
+    cardbroker_event *event;
+    for (int silences = 0; silences < 3;) {
+        CHECK(cardbroker_watch_next(watch, 100, &event, NULL) == CARDBROKER_CODE_OK);
+        if (!event) ++silences;
+        cardbroker_event_free(event);
+    }
+    cardbroker_watch_stop(watch);
+}
+
+static void stop_turn_watch(void) {
+    cardbroker_turns *turns;
+    for (int round = 0; round < 3; ++round) {
+        CHECK(cardbroker_turn_watch_next(turn_watch, 100, &turns, NULL) == CARDBROKER_CODE_OK);
+        cardbroker_turns_free(turns);
+    }
+    cardbroker_turn_watch_stop(turn_watch);
+}
 
 static int is_forked(cardbroker_error *error) {
     const int is_it = cardbroker_error_kind(error) == CARDBROKER_ERROR_KIND_FORKED &&
@@ -184,6 +214,10 @@ int main(void) {
     DONE(error);
     ended(wait_for_event, stop_watch);
     cardbroker_watch_free(watch);
+    cardbroker_client_watch_turn(client, NULL, &turn_watch, &error);
+    DONE(error);
+    ended(wait_for_turns, stop_turn_watch);
+    cardbroker_turn_watch_free(turn_watch);
 
     fork_beside_handles();
     cardbroker_commands_free(pair);
