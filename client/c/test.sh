@@ -39,8 +39,13 @@ if grep -v '^cardbroker_' "$out/symbols.txt"; then exit 1; fi
 
 folder=$(mktemp -d)
 broker=
-finish() {
+stop() {
     [ -z "$broker" ] || { kill "$broker" && wait "$broker"; } || true
+    broker=
+    rm -f "$folder/broker.sock"
+}
+finish() {
+    stop
     rm -rf "$folder"
 }
 trap finish EXIT
@@ -48,8 +53,7 @@ trap 'exit 1' INT TERM
 
 # A broker with two simulated readers, new for each test.
 start() {
-    [ -z "$broker" ] || { kill "$broker" && wait "$broker"; } || true
-    rm -f "$folder/broker.sock"
+    stop
     "$daemon" --config /dev/null --simulate 2 --socket "$folder/broker.sock" --log debug >"$folder/log" 2>&1 &
     broker=$!
     # The programs wait for a broker that is not there yet.
@@ -68,6 +72,9 @@ tested "$out/bin/interface_test"
 tested "$out/bin/threads_test"
 tested "$out/bin/wiping_test"
 tested "$out/bin/face_test"
+stop
+timeout 120 "$out/bin/restart_test" "$daemon" --config /dev/null --simulate 1 --socket "$folder/broker.sock" \
+    >"$folder/log" 2>&1 || { cat "$folder/log" >&2 && exit 1; }
 
 step "examples in C and Python"
 tested "$out/bin/first" >"$folder/first"

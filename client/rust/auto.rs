@@ -33,6 +33,7 @@ use tonic::{
 use tower::{Service, ServiceExt, service_fn};
 
 use crate::{
+    quiet::Quiet,
     route::{transport, within},
     tcp, tls,
     token::Token,
@@ -157,7 +158,7 @@ fn endpoint_file() -> Result<EndpointFile, Finding> {
 
 /// The bytes of a connection, which tells its reading when it is dropped.
 struct Watched {
-    stream: TlsStream<TcpStream>,
+    stream: TlsStream<Quiet<TcpStream>>,
     reading: Arc<Reading>,
 }
 

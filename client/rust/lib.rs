@@ -18,6 +18,7 @@ mod incoming;
 mod local;
 mod pin_pad;
 mod query;
+mod quiet;
 mod reader_name;
 mod reopening;
 mod repeat;

@@ -11,7 +11,9 @@ use tokio::net::TcpStream;
 use tokio_rustls::{client::TlsStream, rustls::pki_types::CertificateDer};
 
 use crate::{
-    Endpoint, Error, tls,
+    Endpoint, Error,
+    quiet::{Quiet, quiet},
+    tls,
     token::{TokenFile, TokenFileError},
 };
 
@@ -80,7 +82,7 @@ pub(crate) fn address(host: &str, port: u16) -> String {
 }
 
 /// Connects without TLS, to any program that listens at the port.
-pub(crate) async fn plain(address: String) -> io::Result<TokioIo<TcpStream>> {
+pub(crate) async fn plain(address: String) -> io::Result<TokioIo<Quiet<TcpStream>>> {
     connect(&address).await.map(TokioIo::new)
 }
 
@@ -91,18 +93,18 @@ pub(crate) async fn plain(address: String) -> io::Result<TokioIo<TcpStream>> {
 pub(crate) async fn secured(
     address: String,
     credentials: Option<Arc<Credentials>>,
-) -> io::Result<TokioIo<TlsStream<TcpStream>>> {
+) -> io::Result<TokioIo<TlsStream<Quiet<TcpStream>>>> {
     let found = credentials.ok_or(io::ErrorKind::InvalidInput)?.read().map_err(io::Error::other)?;
     let certificate = found.certificate.ok_or(io::ErrorKind::Other)?;
     tls::handshake(connect(&address).await?, certificate).await.map(TokioIo::new)
 }
 
 /// Connects to an address without a look at the program there.
-pub(crate) async fn connect(address: &str) -> io::Result<TcpStream> {
+pub(crate) async fn connect(address: &str) -> io::Result<Quiet<TcpStream>> {
     let stream = TcpStream::connect(address).await?;
     // Without it each small message waits for the acknowledgement of the one before.
     stream.set_nodelay(true)?;
-    Ok(stream)
+    Ok(quiet(stream))
 }
 
 #[cfg(all(test, unix))]

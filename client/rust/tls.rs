@@ -2,7 +2,7 @@
 
 use std::{io, net::Ipv4Addr, sync::Arc};
 
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
@@ -22,10 +22,10 @@ use crate::Finding;
 
 /// Makes the handshake on `stream` with the holder of the private key of `certificate`. Fails with an error around
 /// [`Finding::OtherProgram`] if the other side is not that holder; then it got nothing but the greeting.
-pub(crate) async fn handshake(
-    stream: TcpStream,
+pub(crate) async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
     certificate: CertificateDer<'static>,
-) -> io::Result<TlsStream<TcpStream>> {
+) -> io::Result<TlsStream<S>> {
     let config = Arc::new(config(certificate).map_err(io::Error::other)?);
     // The verifier compares the whole certificate, so the name decides nothing.
     let opened = TlsConnector::from(config).connect(ServerName::from(Ipv4Addr::LOCALHOST), stream).await;
@@ -96,7 +96,7 @@ mod tests {
     use rcgen::{CertificateParams, KeyPair};
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
-        net::TcpListener,
+        net::{TcpListener, TcpStream},
     };
     use tokio_rustls::{
         TlsAcceptor,

@@ -11,7 +11,10 @@ use hyper_util::rt::TokioIo;
 use rustix::process::geteuid;
 use tokio::net::UnixStream;
 
-use crate::Endpoint;
+use crate::{
+    Endpoint,
+    quiet::{Quiet, quiet},
+};
 
 /// The endpoint at the path of a place.
 pub(super) fn endpoint(path: PathBuf) -> Endpoint {
@@ -22,7 +25,7 @@ pub(super) fn endpoint(path: PathBuf) -> Endpoint {
 ///
 /// # Errors
 /// An error around a `Finding`.
-pub(crate) async fn connect(path: PathBuf, place: Option<Place>) -> io::Result<TokioIo<UnixStream>> {
+pub(crate) async fn connect(path: PathBuf, place: Option<Place>) -> io::Result<TokioIo<Quiet<UnixStream>>> {
     use std::os::unix::ffi::OsStrExt;
     if path.as_os_str().as_bytes().len() > MAX_PATH_BYTES {
         return Err(io::Error::other(Finding::TooLong));
@@ -36,5 +39,5 @@ pub(crate) async fn connect(path: PathBuf, place: Option<Place>) -> io::Result<T
         let peer = stream.peer_cred()?.uid();
         judge_peer(user, owner, peer).map_err(|distrust| io::Error::other(Finding::Untrusted(distrust)))?;
     }
-    Ok(TokioIo::new(stream))
+    Ok(TokioIo::new(quiet(stream)))
 }
