@@ -209,13 +209,18 @@ impl Counters {
 }
 
 impl Caller {
-    /// The login name, or else the principal, for a table. The SID of a domain's user is shortened to its ends.
+    /// The login name, or else the principal, for a table. The SID of a machine's or a domain's user is shortened, but
+    /// for the last number of the domain: each domain has a user 1001.
     pub(super) fn user(&self) -> String {
         if !self.user_name.is_empty() {
             return self.user_name.clone();
         }
-        let domain = self.principal.strip_prefix("user S-1-5-21-").and_then(|rest| rest.rsplit_once('-'));
-        domain.map_or_else(|| self.principal.clone(), |(_, last)| format!("user S-1-5-21-…-{last}"))
+        let numbers =
+            self.principal.strip_prefix("user S-1-5-21-").map(|rest| rest.rsplitn(3, '-').collect::<Vec<_>>());
+        match numbers.as_deref() {
+            Some([last, domain, _]) => format!("user S-1-5-21-…-{domain}-{last}"),
+            _ => self.principal.clone(),
+        }
     }
 
     /// User, process and program, for a table: `alice 4711 "firefox"`. Quotes mark what a program says of itself.
@@ -253,7 +258,10 @@ mod tests {
             ..Caller::default()
         };
         for (principal, name, expected) in [
-            (sid, "", "user S-1-5-21-…-1001 process 7"),
+            (sid, "", "user S-1-5-21-…-682003330-1001 process 7"),
+            // The user with the same number in another domain.
+            ("user S-1-5-21-1004336348-1177238915-7-1001", "", "user S-1-5-21-…-7-1001 process 7"),
+            ("user S-1-5-21-7", "", "user S-1-5-21-7 process 7"),
             (sid, "CORP\\anna", "CORP\\anna 7"),
             ("user S-1-5-18", "", "user S-1-5-18 process 7"),
             ("user 1000", "", "user 1000 process 7"),
