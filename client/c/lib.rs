@@ -3,8 +3,10 @@
 //! **Pointers.** A reference in a signature is C's pointer to a living handle; `Option` because it may be NULL, which
 //! is an error or, where the documentation says so, a default. A `Box` is a handle that the function takes back, so no
 //! other thread may use it. A raw pointer is a text or an array of C. The caller keeps these promises of the header:
-//! each handle comes from this library and was not freed, each text ends with a NUL, each array has its length. All
-//! functions with raw pointers are `unsafe` for this reason, and their bodies refer to it.
+//! each handle comes from this library and was not freed, each text ends with a NUL, each array has its length, both
+//! stay as they are during the call, each variable for a result is aligned, writable and no other argument's, an array
+//! to be filled has room for its capacity, and a text comes back as `into_raw` gave it. All functions with raw pointers
+//! are `unsafe` for this reason, and their bodies refer to it.
 //!
 //! **Truth values** are `i32`: a `bool` with another value than 0 and 1 would be undefined behaviour, and some languages
 //! pass -1 for true.

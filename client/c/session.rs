@@ -182,8 +182,9 @@ pub extern "C" fn cardbroker_session_close(
     })
 }
 
-/// Ends the session at once and resets the card; calls in progress fail. Any thread may call it. The
-/// handle must still be freed.
+/// Ends the session at once and resets the card; calls in progress fail. Any thread may call it, but
+/// no signal handler: it returns when the session's calls have returned. The handle must still be
+/// freed.
 #[unsafe(no_mangle)]
 pub extern "C" fn cardbroker_session_abort(session: Option<&Session>) {
     value((), || {

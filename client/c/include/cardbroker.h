@@ -12,6 +12,9 @@
 // the function of its type whose name ends with _free. Pointers with const live as long as the handle
 // from which they come. Texts are UTF-8 and end with NUL. The library copies its arguments. It wipes
 // all memory that it frees.
+// During a call no other thread changes its texts and arrays. The variables whose addresses it gets
+// are aligned, and each is another one. An array that it fills has room for as many bytes as its
+// argument says. A text that is given back to cardbroker_text_free is as the library made it.
 //
 // Threads. Every handle may be used by several threads at once, also by a function whose argument is
 // const and that changes it. A handle must not be freed while another call uses it.
@@ -833,8 +836,9 @@ int32_t cardbroker_session_reset(const cardbroker_session *session,
 int32_t cardbroker_session_close(const cardbroker_session *session,
                                  cardbroker_error **error);
 
-// Ends the session at once and resets the card; calls in progress fail. Any thread may call it. The
-// handle must still be freed.
+// Ends the session at once and resets the card; calls in progress fail. Any thread may call it, but
+// no signal handler: it returns when the session's calls have returned. The handle must still be
+// freed.
 void cardbroker_session_abort(const cardbroker_session *session);
 
 // Whether calls can still succeed, as far as this program knows. 0 in a forked child.
