@@ -12,7 +12,7 @@
 //! pass -1 for true.
 //!
 //! **Threads.** Every handle may be used by several threads at once: results never change, and whatever changes is
-//! behind a lock.
+//! behind a lock. The compiler proves it below.
 //!
 //! **Panics** end in `border::caught`, through which every function of the interface runs.
 
@@ -46,6 +46,25 @@ pub mod turn;
 pub mod turn_watch;
 pub mod version;
 pub mod watch;
+
+/// Compiles only if every handle may be used by several threads, which C cannot ask the compiler.
+const _: () = {
+    const fn shared<T: Send + Sync>() {}
+    shared::<answers::Answers>();
+    shared::<broker::Broker>();
+    shared::<client::Client>();
+    shared::<commands::Commands>();
+    shared::<connect::ConnectOptions>();
+    shared::<error::Error>();
+    shared::<readers::Reader>();
+    shared::<readers::Readers>();
+    shared::<session::Session>();
+    shared::<turn::TurnOptions>();
+    shared::<turn_watch::TurnWatch>();
+    shared::<turn_watch::Turns>();
+    shared::<watch::Event>();
+    shared::<watch::Watch>();
+};
 
 /// Wipes all memory that the library frees: transport and codec keep copies of commands in buffers of their own.
 #[global_allocator]
