@@ -7,7 +7,7 @@ use std::{
 };
 
 use cardbroker_client as client;
-use client::BrokerLimits;
+use client::{BrokerLimits, Delivery};
 
 use crate::{
     border::{address, c_text, call, emptied, flag, give, nanoseconds, value},
@@ -74,8 +74,7 @@ pub extern "C" fn cardbroker_client_broker(
 ) -> i32 {
     call(error, || {
         let answered = emptied(broker, "broker")?;
-        let (home, client) = Client::of(client)?;
-        let broker = home.wait(client.broker())?;
+        let broker = Client::run(client, Delivery::NotSent, async |client| client.broker().await)?;
         let (version, epoch) = (c_text(&*broker.version), c_text(&*broker.epoch));
         let principal = c_text(&*broker.caller.principal);
         let capabilities = broker.capabilities.iter().map(|word| c_text(&**word)).collect();

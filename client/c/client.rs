@@ -8,12 +8,14 @@ use std::{
 };
 
 use cardbroker_client as client;
+use client::Delivery;
 
 use crate::{
     border::{address, c_text, call, emptied, give, given, value},
     connect::{ConnectOptions, Options},
     error::Error,
     home::Home,
+    stop::Stop,
 };
 
 /// A connection to the broker. After a loss the next call connects again. Sessions and watches share
@@ -22,6 +24,7 @@ pub struct Client {
     home: Arc<Home>,
     client: client::Client,
     endpoint: CString,
+    stop: Stop,
 }
 
 impl Client {
@@ -33,6 +36,23 @@ impl Client {
         let Self { home, client, .. } = given(client, "client")?;
         home.check()?;
         Ok((home, client))
+    }
+
+    /// Makes a call on the caller's thread, unless the program stops the client.
+    ///
+    /// # Errors
+    /// As [`Self::of`]; the call's; it was stopped, `Error::stopped` with this `delivery` if it had begun.
+    pub(crate) fn run<T>(
+        client: Option<&Self>,
+        delivery: Delivery,
+        call: impl AsyncFnOnce(&client::Client) -> Result<T, client::Error>,
+    ) -> Result<T, Box<Error>> {
+        let Self { home, client, stop, .. } = given(client, "client")?;
+        home.check()?;
+        if stop.is_set() {
+            return Err(Error::stopped(Delivery::NotSent));
+        }
+        Ok(home.wait(stop.unless(call(client))).ok_or_else(|| Error::stopped(delivery))??)
     }
 }
 
@@ -59,7 +79,7 @@ pub extern "C" fn cardbroker_connect(
             }
         })?;
         let endpoint = c_text(client.endpoint().to_string());
-        give(connected, Client { home, client, endpoint });
+        give(connected, Client { home, client, endpoint, stop: Stop::new() });
         Ok(())
     })
 }
@@ -69,6 +89,19 @@ pub extern "C" fn cardbroker_connect(
 #[unsafe(no_mangle)]
 pub extern "C" fn cardbroker_client_endpoint(client: Option<&Client>) -> *const c_char {
     value(ptr::null(), || address(client.map(|client| &client.endpoint)))
+}
+
+/// Ends the connection's calls: cardbroker_transmit, cardbroker_open_session, cardbroker_client_readers,
+/// cardbroker_client_reader and cardbroker_client_broker, those in progress and every later one, fail
+/// with CARDBROKER_CODE_CANCELLED. The delivery of a unit in progress is UNKNOWN. Sessions and watches
+/// go on. Any thread may call it, and it does not wait. The handle must still be freed.
+#[unsafe(no_mangle)]
+pub extern "C" fn cardbroker_client_stop(client: Option<&Client>) {
+    value((), || {
+        if let Some(client) = client.filter(|client| client.home.check().is_ok()) {
+            client.stop.set();
+        }
+    });
 }
 
 /// Frees a connection. NULL is allowed. In a forked child the parent's handle is left alone.

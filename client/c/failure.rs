@@ -76,6 +76,12 @@ impl Error {
         Self::own(CARDBROKER_ERROR_KIND_FAILED, CARDBROKER_CODE_DATA_LOSS, Delivery::Unknown, message)
     }
 
+    /// A call on a client that this program has stopped.
+    pub(crate) fn stopped(delivery: Delivery) -> Box<Self> {
+        let message = "this program has stopped the client";
+        Self::own(CARDBROKER_ERROR_KIND_FAILED, CARDBROKER_CODE_CANCELLED, delivery, message)
+    }
+
     /// The system has refused a thread.
     pub(crate) fn without_thread(error: &std::io::Error) -> Box<Self> {
         let message = format!("the system refuses a thread: {error}");

@@ -7,6 +7,7 @@ use std::{
 };
 
 use cardbroker_client as client;
+use client::Delivery;
 
 use crate::{
     border::{address, array, c_text, call, emptied, give, text, value},
@@ -53,8 +54,7 @@ pub extern "C" fn cardbroker_client_readers(
 ) -> i32 {
     call(error, || {
         let listed = emptied(readers, "readers")?;
-        let (home, client) = Client::of(client)?;
-        let readers = home.wait(client.readers())?;
+        let readers = Client::run(client, Delivery::NotSent, async |client| client.readers().await)?;
         give(listed, Readers(readers.into_iter().map(Reader::from).collect()));
         Ok(())
     })
@@ -73,8 +73,7 @@ pub unsafe extern "C" fn cardbroker_client_reader(
         let listed = emptied(readers, "readers")?;
         // SAFETY: C's promise; see lib.rs.
         let reader = unsafe { text(reader, "reader") }?;
-        let (home, client) = Client::of(client)?;
-        let reader = home.wait(client.reader(reader))?;
+        let reader = Client::run(client, Delivery::NotSent, async |client| client.reader(reader).await)?;
         give(listed, Readers(vec![reader.into()]));
         Ok(())
     })

@@ -9,6 +9,7 @@ use std::{
 };
 
 use cardbroker_client as client;
+use client::Delivery;
 
 use crate::{
     answers::Answers,
@@ -95,8 +96,9 @@ pub unsafe extern "C" fn cardbroker_open_session(
         // SAFETY: C's promise; see lib.rs.
         let reader = unsafe { text(reader, "reader") }?;
         let terms = terms(options)?;
-        let (home, client) = Client::of(client)?;
-        let session = home.wait(terms.of_session(client.open_session(reader)).open())?;
+        let (home, _) = Client::of(client)?;
+        let open = async |client: &client::Client| terms.of_session(client.open_session(reader)).open().await;
+        let session = Client::run(client, Delivery::NotSent, open)?;
         give(opened, Session::of(home, session));
         Ok(())
     })

@@ -6,7 +6,7 @@ use std::{
     ptr,
 };
 
-use cardbroker_client::status_word;
+use cardbroker_client::{Delivery, status_word};
 
 use crate::{
     answers::Answers,
@@ -37,9 +37,10 @@ pub unsafe extern "C" fn cardbroker_transmit(
         let reader = unsafe { text(reader, "reader") }?;
         let commands = given(commands, "commands")?.0.get()?;
         let terms = terms(options)?;
-        let (home, client) = Client::of(client)?;
-        let unit = terms.of_unit(client.transmit(reader)).commands(commands);
-        give(answered, Answers::of(home.wait(unit.send())?));
+        let transmitted = Client::run(client, Delivery::Unknown, async |client| {
+            terms.of_unit(client.transmit(reader)).commands(commands).send().await
+        })?;
+        give(answered, Answers::of(transmitted));
         Ok(())
     })
 }

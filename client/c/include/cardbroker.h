@@ -580,6 +580,12 @@ int32_t cardbroker_connect(const cardbroker_connect_options *options,
 // as long as the connection. NULL for NULL.
 const char *cardbroker_client_endpoint(const cardbroker_client *client);
 
+// Ends the connection's calls: cardbroker_transmit, cardbroker_open_session, cardbroker_client_readers,
+// cardbroker_client_reader and cardbroker_client_broker, those in progress and every later one, fail
+// with CARDBROKER_CODE_CANCELLED. The delivery of a unit in progress is UNKNOWN. Sessions and watches
+// go on. Any thread may call it, and it does not wait. The handle must still be freed.
+void cardbroker_client_stop(const cardbroker_client *client);
+
 // Frees a connection. NULL is allowed. In a forked child the parent's handle is left alone.
 void cardbroker_client_free(cardbroker_client *client);
 

@@ -206,6 +206,9 @@ public:
             detail::call<Session::Handle>(cardbroker_open_session, client_.get(), reader.text().c_str(), terms.get()));
     }
 
+    /// Ends calls in progress, which throw, and every later one; sessions and watches go on. Any thread may call it.
+    void stop() const noexcept { cardbroker_client_stop(client_.get()); }
+
     /// Follows all readers; reconnects after a loss.
     Watch watch() const { return Watch(detail::call<Watch::Handle>(cardbroker_client_watch, client_.get())); }
 

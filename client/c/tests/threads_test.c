@@ -92,6 +92,17 @@ static void *wait_for_turns(void *unused) {
     return unused;
 }
 
+// Waits for the turn, which the session has; another thread stops the client.
+static void *wait_for_turn(void *unused) {
+    cardbroker_answers *answers;
+    cardbroker_error *error;
+    begun = 1;
+    CHECK(cardbroker_transmit(client, READER, pair, NULL, &answers, &error) == CARDBROKER_CODE_CANCELLED);
+    CHECK(answers == NULL && cardbroker_error_delivery(error) == CARDBROKER_DELIVERY_UNKNOWN);
+    cardbroker_error_free(error);
+    return unused;
+}
+
 // Begins work in a thread, ends it from this one, and waits for less than the work would last.
 static void ended(void *(*work)(void *), void (*end)(void)) {
     pthread_t thread;
@@ -103,6 +114,25 @@ static void ended(void *(*work)(void *), void (*end)(void)) {
     end();
     CHECK(pthread_join(thread, NULL) == 0);
     CHECK(time(NULL) - beginning < 4);
+}
+
+// Stops the client once its call waits for the turn, and looks at its next call.
+static void stop_client(void) {
+    cardbroker_readers *readers;
+    cardbroker_session *other;
+    cardbroker_error *error;
+    while (cardbroker_session_waiters(session) == 0) {
+        // The number arrives with an answer.
+        cardbroker_answers *answers;
+        cardbroker_session_transmit(session, pair, CARDBROKER_RESTART_AUTOMATIC, &answers, &error);
+        DONE(error);
+        cardbroker_answers_free(answers);
+    }
+    cardbroker_client_stop(client);
+    CHECK(cardbroker_client_readers(client, &readers, &error) == CARDBROKER_CODE_CANCELLED && readers == NULL);
+    CHECK(cardbroker_error_delivery(error) == CARDBROKER_DELIVERY_NOT_SENT);
+    cardbroker_error_free(error);
+    CHECK(cardbroker_open_session(client, READER, NULL, &other, NULL) == CARDBROKER_CODE_CANCELLED && !other);
 }
 
 static void abort_session(void) { cardbroker_session_abort(session); }
@@ -220,6 +250,13 @@ int main(void) {
     cardbroker_turn_watch_free(turn_watch);
 
     fork_beside_handles();
+
+    session = opened();
+    ended(wait_for_turn, stop_client);
+    run_pairs_in_session(NULL);
+    cardbroker_session_close(session, &error);
+    DONE(error);
+    cardbroker_session_free(session);
     cardbroker_commands_free(pair);
     cardbroker_client_free(client);
     puts("threads and forks: done");
