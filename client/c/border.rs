@@ -113,12 +113,12 @@ pub(crate) unsafe fn bytes<'a>(pointer: *const u8, length: usize, name: &str) ->
     Ok(unsafe { slice::from_raw_parts(pointer, length) })
 }
 
-/// Stores the length of an array for C and returns its address; NULL for no array.
+/// Stores the length of an array for C and returns its address; NULL for none and for an empty one.
 pub(crate) fn array(bytes: Option<&[u8]>, length: Option<&mut MaybeUninit<usize>>) -> *const u8 {
     if let Some(length) = length {
         length.write(bytes.map_or(0, <[u8]>::len));
     }
-    bytes.map_or(ptr::null(), <[u8]>::as_ptr)
+    bytes.filter(|bytes| !bytes.is_empty()).map_or(ptr::null(), <[u8]>::as_ptr)
 }
 
 /// Makes a text for C. A NUL inside, which no text of the broker should have, ends it.
@@ -192,6 +192,16 @@ mod tests {
         let length = |pointer, length| unsafe { bytes(pointer, length, "data") }.map(<[u8]>::len).ok();
         assert_eq!(length(ptr::null(), 0), Some(0));
         assert_eq!((length(ptr::null(), 1), length(b"".as_ptr(), usize::MAX)), (None, None));
+    }
+
+    #[test]
+    fn an_empty_array_has_no_address() {
+        let mut length = MaybeUninit::new(7);
+        assert!(array(Some(&[]), Some(&mut length)).is_null() && array(None, None).is_null());
+        // SAFETY: it was made with a value.
+        assert_eq!(unsafe { length.assume_init() }, 0);
+        let bytes = [1, 2];
+        assert_eq!(array(Some(&bytes), None), bytes.as_ptr());
     }
 
     #[test]

@@ -22,6 +22,10 @@ pub const CARDBROKER_ERROR_KIND_FAILED: i32 = 3;
 pub const CARDBROKER_ERROR_KIND_STOPPED: i32 = 4;
 /// A handle was used in a child process that is a fork of the process that made it. Nothing was sent.
 pub const CARDBROKER_ERROR_KIND_FORKED: i32 = 5;
+/// This program has ended the session, or stopped the client, before the call or during it.
+pub const CARDBROKER_ERROR_KIND_CLOSED: i32 = 6;
+/// A defect of this library, or the system refused what it needs.
+pub const CARDBROKER_ERROR_KIND_INTERNAL: i32 = 7;
 
 /// A failure. Its texts contain no APDU byte. They live as long as the error.
 pub struct Error {

@@ -14,8 +14,9 @@ use crate::{
         CARDBROKER_CODE_UNKNOWN,
     },
     error::{
-        CARDBROKER_ERROR_KIND_FAILED, CARDBROKER_ERROR_KIND_FORKED, CARDBROKER_ERROR_KIND_INVALID,
-        CARDBROKER_ERROR_KIND_NOT_RUNNING, CARDBROKER_ERROR_KIND_STOPPED, Error,
+        CARDBROKER_ERROR_KIND_CLOSED, CARDBROKER_ERROR_KIND_FAILED, CARDBROKER_ERROR_KIND_FORKED,
+        CARDBROKER_ERROR_KIND_INTERNAL, CARDBROKER_ERROR_KIND_INVALID, CARDBROKER_ERROR_KIND_NOT_RUNNING,
+        CARDBROKER_ERROR_KIND_STOPPED, Error,
     },
 };
 
@@ -53,7 +54,7 @@ impl Error {
     /// A defect of this library, noticed at the border.
     pub(crate) fn panicked() -> Box<Self> {
         let message = "the library panicked: a defect of cardbroker, please report it";
-        Self::own(CARDBROKER_ERROR_KIND_FAILED, CARDBROKER_CODE_INTERNAL, Delivery::Unknown, message)
+        Self::own(CARDBROKER_ERROR_KIND_INTERNAL, CARDBROKER_CODE_INTERNAL, Delivery::Unknown, message)
     }
 
     /// A handle of the process `pid` in a fork of it.
@@ -67,25 +68,25 @@ impl Error {
     /// A call that begins after this program has ended the session.
     pub(crate) fn closed() -> Box<Self> {
         let message = "this program has ended the session";
-        Self::own(CARDBROKER_ERROR_KIND_FAILED, CARDBROKER_CODE_CANCELLED, Delivery::NotSent, message)
+        Self::own(CARDBROKER_ERROR_KIND_CLOSED, CARDBROKER_CODE_CANCELLED, Delivery::NotSent, message)
     }
 
     /// A call in progress when this program aborts the session.
     pub(crate) fn aborted() -> Box<Self> {
         let message = "this program aborted the session during the call";
-        Self::own(CARDBROKER_ERROR_KIND_FAILED, CARDBROKER_CODE_DATA_LOSS, Delivery::Unknown, message)
+        Self::own(CARDBROKER_ERROR_KIND_CLOSED, CARDBROKER_CODE_DATA_LOSS, Delivery::Unknown, message)
     }
 
     /// A call on a client that this program has stopped.
     pub(crate) fn stopped(delivery: Delivery) -> Box<Self> {
         let message = "this program has stopped the client";
-        Self::own(CARDBROKER_ERROR_KIND_FAILED, CARDBROKER_CODE_CANCELLED, delivery, message)
+        Self::own(CARDBROKER_ERROR_KIND_CLOSED, CARDBROKER_CODE_CANCELLED, delivery, message)
     }
 
     /// The system has refused a thread.
     pub(crate) fn without_thread(error: &std::io::Error) -> Box<Self> {
         let message = format!("the system refuses a thread: {error}");
-        Self::own(CARDBROKER_ERROR_KIND_FAILED, CARDBROKER_CODE_INTERNAL, Delivery::NotSent, message)
+        Self::own(CARDBROKER_ERROR_KIND_INTERNAL, CARDBROKER_CODE_INTERNAL, Delivery::NotSent, message)
     }
 
     /// An error of a later client: it says nothing about the delivery that this library understands.

@@ -15,8 +15,8 @@ use crate::{
     error::Error,
 };
 
-/// A reader and the card in it. Its texts and its answer to reset live as long as the handle that
-/// the reader comes from.
+/// A reader and the card in it. Its texts and its answer to reset live as long as it, or as the list
+/// or the event to which it belongs.
 pub struct Reader {
     name: CString,
     display_name: CString,
@@ -61,20 +61,21 @@ pub extern "C" fn cardbroker_client_readers(
 }
 
 /// Gets the current state of one reader, given by its name readers/{id}, its id or its display name.
-/// With a connection it takes at most 20 s. Stores a list of this reader in *readers, or NULL.
+/// With a connection it takes at most 20 s. Stores it in *found, or NULL; it is freed by
+/// cardbroker_reader_free.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cardbroker_client_reader(
     client: Option<&Client>,
     reader: *const c_char,
-    readers: Option<&mut MaybeUninit<*mut Readers>>,
+    found: Option<&mut MaybeUninit<*mut Reader>>,
     error: Option<&mut MaybeUninit<*mut Error>>,
 ) -> i32 {
     call(error, || {
-        let listed = emptied(readers, "readers")?;
+        let found = emptied(found, "found")?;
         // SAFETY: C's promise; see lib.rs.
         let reader = unsafe { text(reader, "reader") }?;
         let reader = Client::run(client, Delivery::NotSent, async |client| client.reader(reader).await)?;
-        give(listed, Readers(vec![reader.into()]));
+        give(found, reader.into());
         Ok(())
     })
 }
@@ -95,6 +96,12 @@ pub extern "C" fn cardbroker_readers_get(readers: Option<&Readers>, index: usize
 #[unsafe(no_mangle)]
 pub extern "C" fn cardbroker_readers_free(readers: Option<Box<Readers>>) {
     value((), || drop(readers));
+}
+
+/// Frees a reader of cardbroker_client_reader, not one of a list or an event. NULL is allowed.
+#[unsafe(no_mangle)]
+pub extern "C" fn cardbroker_reader_free(reader: Option<Box<Reader>>) {
+    value((), || drop(reader));
 }
 
 /// The resource name, readers/{id}, stable while the broker runs. NULL for NULL, as all texts.

@@ -134,7 +134,7 @@ pub extern "C" fn cardbroker_session_transmit(
 
 /// Resets the card, CARDBROKER_CARD_RESET_WARM or _COLD; restart is one of CARDBROKER_RESTART_....
 /// Stores the new answer to reset in the array atr of capacity bytes, as far as it fits, and its
-/// length, 2-33, in *length. Both may be NULL.
+/// length, 2-33, in *length, or 0 after a failure. Both may be NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cardbroker_session_reset(
     session: Option<&Session>,
@@ -146,6 +146,7 @@ pub unsafe extern "C" fn cardbroker_session_reset(
     error: Option<&mut MaybeUninit<*mut Error>>,
 ) -> i32 {
     call(error, || {
+        let mut length = length.map(|length| length.write(0));
         let reset = constant(reset, "reset")?;
         let restart = restarts(restart)?;
         let new_atr = given(session, "session")?.run(async |session| {
@@ -160,8 +161,8 @@ pub unsafe extern "C" fn cardbroker_session_reset(
             // SAFETY: C's promise of `capacity` bytes; see lib.rs. A new vector does not overlap them.
             unsafe { ptr::copy_nonoverlapping(new_atr.as_ptr(), atr, count) };
         }
-        if let Some(length) = length {
-            length.write(new_atr.len());
+        if let Some(length) = &mut length {
+            **length = new_atr.len();
         }
         Ok(())
     })

@@ -96,6 +96,12 @@ pub extern "C" fn cardbroker_turn_watch_stop(watch: Option<&TurnWatch>) {
     });
 }
 
+/// Whether the watch was stopped.
+#[unsafe(no_mangle)]
+pub extern "C" fn cardbroker_turn_watch_is_stopped(watch: Option<&TurnWatch>) -> i32 {
+    flag(|| watch.is_some_and(|watch| watch.home.check().is_ok() && watch.stop.is_set()))
+}
+
 /// Frees a watch. NULL is allowed. In a forked child the parent's handle is left alone.
 #[unsafe(no_mangle)]
 pub extern "C" fn cardbroker_turn_watch_free(watch: Option<Box<TurnWatch>>) {

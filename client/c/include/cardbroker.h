@@ -395,6 +395,12 @@
 // A handle was used in a child process that is a fork of the process that made it. Nothing was sent.
 #define CARDBROKER_ERROR_KIND_FORKED 5
 
+// This program has ended the session, or stopped the client, before the call or during it.
+#define CARDBROKER_ERROR_KIND_CLOSED 6
+
+// A defect of this library, or the system refused what it needs.
+#define CARDBROKER_ERROR_KIND_INTERNAL 7
+
 // After a failure the first message runs that began after its caller received the failure; messages
 // sent before that fail too.
 #define CARDBROKER_RESTART_AUTOMATIC 0
@@ -448,8 +454,8 @@ typedef struct cardbroker_error cardbroker_error;
 // One event of a watch.
 typedef struct cardbroker_event cardbroker_event;
 
-// A reader and the card in it. Its texts and its answer to reset live as long as the handle that
-// the reader comes from.
+// A reader and the card in it. Its texts and its answer to reset live as long as it, or as the list
+// or the event to which it belongs.
 typedef struct cardbroker_reader cardbroker_reader;
 
 // A list of readers, ordered by name.
@@ -770,10 +776,11 @@ int32_t cardbroker_client_readers(const cardbroker_client *client,
                                   cardbroker_error **error);
 
 // Gets the current state of one reader, given by its name readers/{id}, its id or its display name.
-// With a connection it takes at most 20 s. Stores a list of this reader in *readers, or NULL.
+// With a connection it takes at most 20 s. Stores it in *found, or NULL; it is freed by
+// cardbroker_reader_free.
 int32_t cardbroker_client_reader(const cardbroker_client *client,
                                  const char *reader,
-                                 cardbroker_readers **readers,
+                                 cardbroker_reader **found,
                                  cardbroker_error **error);
 
 // The number of readers in a list.
@@ -784,6 +791,9 @@ const cardbroker_reader *cardbroker_readers_get(const cardbroker_readers *reader
 
 // Frees a list of readers, with the readers in it. NULL is allowed.
 void cardbroker_readers_free(cardbroker_readers *readers);
+
+// Frees a reader of cardbroker_client_reader, not one of a list or an event. NULL is allowed.
+void cardbroker_reader_free(cardbroker_reader *reader);
 
 // The resource name, readers/{id}, stable while the broker runs. NULL for NULL, as all texts.
 const char *cardbroker_reader_name(const cardbroker_reader *reader);
@@ -827,7 +837,7 @@ int32_t cardbroker_session_transmit(const cardbroker_session *session,
 
 // Resets the card, CARDBROKER_CARD_RESET_WARM or _COLD; restart is one of CARDBROKER_RESTART_....
 // Stores the new answer to reset in the array atr of capacity bytes, as far as it fits, and its
-// length, 2-33, in *length. Both may be NULL.
+// length, 2-33, in *length, or 0 after a failure. Both may be NULL.
 int32_t cardbroker_session_reset(const cardbroker_session *session,
                                  int32_t reset,
                                  int32_t restart,
@@ -977,6 +987,9 @@ int32_t cardbroker_turn_watch_next(const cardbroker_turn_watch *watch,
 // Ends the watch: a waiting cardbroker_turn_watch_next and every later one has nothing. Any thread
 // may call it. The handle must still be freed.
 void cardbroker_turn_watch_stop(const cardbroker_turn_watch *watch);
+
+// Whether the watch was stopped.
+int32_t cardbroker_turn_watch_is_stopped(const cardbroker_turn_watch *watch);
 
 // Frees a watch. NULL is allowed. In a forked child the parent's handle is left alone.
 void cardbroker_turn_watch_free(cardbroker_turn_watch *watch);

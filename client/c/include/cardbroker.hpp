@@ -184,7 +184,9 @@ public:
 
     /// The current state of one reader.
     Reader reader(const ReaderName& reader) const {
-        return listed(detail::call<Readers>(cardbroker_client_reader, client_.get(), reader.text().c_str())).at(0);
+        using Found = detail::Owned<cardbroker_reader, cardbroker_reader_free>;
+        const auto found = detail::call<Found>(cardbroker_client_reader, client_.get(), reader.text().c_str());
+        return detail::reader(found.get());
     }
 
     /// Runs 1–64 commands on the card in the reader as one unit: no other caller's command runs between them.

@@ -23,15 +23,16 @@ static void readers(cardbroker_client *client) {
     CHECK(strcmp(cardbroker_reader_display_name(first), "Simulated Reader 00") == 0);
     cardbroker_readers_free(readers);
 
-    CHECK(cardbroker_client_reader(client, "simulated-reader-01", &readers, &error) == CARDBROKER_CODE_OK);
-    CHECK(cardbroker_readers_count(readers) == 1);
-    cardbroker_readers_free(readers);
-    cardbroker_client_reader(client, "No such reader", &readers, &error);
-    CHECK(readers == NULL && cardbroker_error_kind(error) == CARDBROKER_ERROR_KIND_INVALID);
+    cardbroker_reader *one;
+    CHECK(cardbroker_client_reader(client, "simulated-reader-01", &one, &error) == CARDBROKER_CODE_OK);
+    CHECK(strcmp(cardbroker_reader_display_name(one), "Simulated Reader 01") == 0);
+    cardbroker_reader_free(one);
+    cardbroker_client_reader(client, "No such reader", &one, &error);
+    CHECK(one == NULL && cardbroker_error_kind(error) == CARDBROKER_ERROR_KIND_INVALID);
     CHECK(strcmp(cardbroker_error_violation_field(error, 0), "reader") == 0);
     CHECK(cardbroker_error_violation_count(error) == 1 && cardbroker_error_violation_field(error, 1) == NULL);
     CHECK(is_error(error, CARDBROKER_CODE_INVALID_ARGUMENT, "INVALID_REQUEST"));
-    cardbroker_client_reader(client, "readers/none", &readers, &error);
+    cardbroker_client_reader(client, "readers/none", &one, &error);
     CHECK(is_error(error, CARDBROKER_CODE_NOT_FOUND, "READER_NOT_FOUND"));
 }
 
@@ -80,18 +81,17 @@ static void watch(cardbroker_client *client) {
     DONE(run(client, READER, "80F0020004000000C8", NULL, &answers));
     cardbroker_answers_free(answers);
     until(watch, CARDBROKER_READER_STATE_EMPTY);
-    cardbroker_readers *readers;
+    cardbroker_reader *reader;
     cardbroker_error *refused = run(client, READER, SELECT, NULL, &answers);
     if (refused) CHECK(is_error(refused, CARDBROKER_CODE_FAILED_PRECONDITION, "NO_CARD"));
     cardbroker_answers_free(answers);
     until(watch, CARDBROKER_READER_STATE_READY);
-    cardbroker_client_reader(client, READER, &readers, &error);
+    cardbroker_client_reader(client, READER, &reader, &error);
     size_t length = 0;
-    const cardbroker_reader *reader = cardbroker_readers_get(readers, 0);
     CHECK(cardbroker_reader_atr(reader, &length) != NULL && length >= 2);
     CHECK(cardbroker_reader_insertion_count(reader) == 2 && *cardbroker_reader_insertion_id(reader));
     CHECK(cardbroker_reader_active_protocol(reader) != CARDBROKER_CARD_PROTOCOL_UNSPECIFIED);
-    cardbroker_readers_free(readers);
+    cardbroker_reader_free(reader);
 
     CHECK(cardbroker_watch_next(watch, 20, &event, &error) == CARDBROKER_CODE_OK && event == NULL);
     cardbroker_watch_stop(watch);
@@ -248,7 +248,8 @@ static void sessions(cardbroker_client *client) {
                              &length, &error);
     DONE(error);
     CHECK(length >= 2 && (atr[0] == 0x3B || atr[0] == 0x3F));
-    CHECK(cardbroker_session_reset(session, 99, 0, NULL, 0, NULL, NULL) == CARDBROKER_CODE_INVALID_ARGUMENT);
+    CHECK(cardbroker_session_reset(session, 99, 0, NULL, 0, &length, NULL) == CARDBROKER_CODE_INVALID_ARGUMENT);
+    CHECK(length == 0);
     DONE(in_session(session, PROTECTED, " 6982"));
     DONE(in_session(session, VERIFY, " 9000"));
     CHECK(cardbroker_session_close(session, &error) == CARDBROKER_CODE_OK);
@@ -287,7 +288,9 @@ static void turns(cardbroker_client *client) {
     DONE(error);
     CHECK(turns != NULL && cardbroker_turns_count(turns) == 0 && !cardbroker_turns_has_holder(turns, 0));
     cardbroker_turns_free(turns);
+    CHECK(!cardbroker_turn_watch_is_stopped(watch));
     cardbroker_turn_watch_stop(watch);
+    CHECK(cardbroker_turn_watch_is_stopped(watch) == 1);
     CHECK(cardbroker_turn_watch_next(watch, -1, &turns, &error) == CARDBROKER_CODE_OK && turns == NULL);
     cardbroker_turn_watch_free(watch);
 }

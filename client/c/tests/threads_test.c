@@ -99,6 +99,7 @@ static void *wait_for_turn(void *unused) {
     begun = 1;
     CHECK(cardbroker_transmit(client, READER, pair, NULL, &answers, &error) == CARDBROKER_CODE_CANCELLED);
     CHECK(answers == NULL && cardbroker_error_delivery(error) == CARDBROKER_DELIVERY_UNKNOWN);
+    CHECK(cardbroker_error_kind(error) == CARDBROKER_ERROR_KIND_CLOSED);
     cardbroker_error_free(error);
     return unused;
 }
