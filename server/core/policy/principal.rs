@@ -141,7 +141,9 @@ fn number(text: &str, kind: &str, accounts: &impl Accounts) -> Result<u32, Strin
             "a {kind} of Windows has no number: use its name with its domain ({kind}:DOMAIN\\NAME), or sid:S-1-…"
         ));
     }
-    text.parse().map_err(|_| format!("`{text}` is not the number of a {kind}"))
+    // The last number is the system's own for "none": no account has it.
+    let number = text.parse().ok().filter(|number| *number != u32::MAX);
+    number.ok_or_else(|| format!("`{text}` is not the number of a {kind}"))
 }
 
 fn sid(text: &str, accounts: &impl Accounts) -> Result<Sid, String> {

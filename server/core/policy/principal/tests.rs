@@ -136,6 +136,9 @@ fn bad_input_is_refused_on_both_systems() {
         (Unix, "user:1000", "there is no user `1000`"),
         (Unix, "group:1000", "there is no group `1000`"),
         (Unix, "uid:4294967296", "`4294967296` is not the number of a user"),
+        // What the system says for "none".
+        (Unix, "uid:4294967295", "`4294967295` is not the number of a user"),
+        (Unix, "gid:4294967295", "`4294967295` is not the number of a group"),
         (Unix, "user:-1", "there is no user `-1`"),
         (Unix, "uid:alice", "`alice` is not the number of a user"),
         (Unix, "gid:", "`` is not the number of a group"),
@@ -186,6 +189,7 @@ fn a_question_names_one_user() {
         (Unix, "user:1001", Ok(Some(SystemUser::unix(1002)))),
         (Unix, "uid:1001", Ok(Some(SystemUser::unix(1001)))),
         (Unix, "uid:7", Ok(Some(SystemUser::unix(7)))),
+        (Unix, "uid:4294967294", Ok(Some(SystemUser::unix(4_294_967_294)))),
         (Windows, "user:CORP\\alice", Ok(Some(windows_user(ALICE)))),
         (Windows, "sid:S-1-5-18", Ok(Some(SystemUser::windows(Sid::SYSTEM)))),
         (Unix, "anyone", Ok(None)),
