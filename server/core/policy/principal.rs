@@ -54,8 +54,14 @@ enum Who {
     Token(String),
 }
 
-/// The forms of a user in a rule or in a question.
-pub const USER_FORMS: &str = "user:NAME, user:DOMAIN\\NAME, uid:NUMBER, sid:S-1-…";
+/// The forms of a user in a rule or in a question, on the system of `accounts`.
+pub fn user_forms(accounts: &impl Accounts) -> &'static str {
+    if is_windows(accounts) { "user:NAME, user:DOMAIN\\NAME, sid:S-1-…" } else { "user:NAME, uid:NUMBER" }
+}
+
+fn group_forms(accounts: &impl Accounts) -> &'static str {
+    if is_windows(accounts) { "group:NAME, group:DOMAIN\\NAME" } else { "group:NAME, gid:NUMBER" }
+}
 
 impl PrincipalPattern {
     /// Parses `self`, `anyone`, a user (`user:NAME`, `user:DOMAIN\NAME`, `uid:NUMBER`), `group:NAME`, `gid:NUMBER`,
@@ -79,9 +85,8 @@ impl PrincipalPattern {
             }
             Some(("token", name)) if !name.is_empty() => Who::Token(name.to_owned()),
             _ => Who::User(user(&text, accounts)?.ok_or_else(|| {
-                format!(
-                    "`{text}` is not a principal: use self, anyone, {USER_FORMS}, group:NAME, gid:NUMBER or token:NAME"
-                )
+                let (users, groups) = (user_forms(accounts), group_forms(accounts));
+                format!("`{text}` is not a principal: use self, anyone, {users}, {groups} or token:NAME")
             })?),
         };
         Ok(Self { text, who })

@@ -12,7 +12,7 @@ mod look_up;
 
 use cardbroker_core::{
     caller::Identity,
-    policy::principal::{Accounts, USER_FORMS, user},
+    policy::principal::{Accounts, user, user_forms},
     sid::Sid,
     user::{Account, SystemGroup, SystemUser},
 };
@@ -62,8 +62,9 @@ pub fn identity(text: &str) -> Result<Identity, String> {
     if let Some(name) = text.strip_prefix("token:").filter(|name| !name.is_empty()) {
         return Ok(Identity::Token(name.into()));
     }
-    let user = user(text, &SystemAccounts)?
-        .ok_or_else(|| format!("`{text}` is not a principal: use self, {USER_FORMS} or token:NAME"))?;
+    let user = user(text, &SystemAccounts)?.ok_or_else(|| {
+        format!("`{text}` is not a principal: use self, {} or token:NAME", user_forms(&SystemAccounts))
+    })?;
     let account = look_up::account(user).map_err(|error| format!("cannot look up user {user}: {error}"))?;
     Ok(Identity::User(account))
 }
@@ -120,7 +121,7 @@ mod tests {
             ),
             ("user:4000001", "there is no user `4000001`: use another name, or its number (uid:"),
             ("sid:S-1-5-18", "only users and groups of Windows have a SID"),
-            ("token:", "`token:` is not a principal: use self, user:NAME, "),
+            ("token:", "`token:` is not a principal: use self, user:NAME, uid:NUMBER or token:NAME"),
             ("group:root", "`group:root` is not a principal"),
             ("anyone", "`anyone` is not a principal"),
         ] {
