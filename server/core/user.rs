@@ -39,6 +39,11 @@ impl SystemUser {
     pub fn sid(self) -> Option<Sid> {
         self.0.sid()
     }
+
+    /// Whether this stands for a user whom a look-up did not find. No rule matches it.
+    pub fn is_nobody(self) -> bool {
+        self.sid() == Some(Sid::NOBODY)
+    }
 }
 
 impl SystemGroup {

@@ -111,7 +111,8 @@ enum Fit {
 #[derive(Debug, Clone)]
 pub struct Policy {
     rules: Vec<Rule>,
-    owner: Principal,
+    /// `None` if the system does not tell the broker's own user.
+    owner: Option<Principal>,
     /// The valid tokens; `None` if every token counts as valid.
     tokens: Option<Vec<TokenId>>,
     default_rule: Arc<str>,
@@ -123,7 +124,7 @@ pub struct Policy {
 impl Policy {
     /// Creates the policy of `rules` for a broker that runs as the user `own`.
     pub fn new(rules: Vec<Rule>, own: SystemUser) -> Self {
-        let owner = Principal::User(own);
+        let owner = (!own.is_nobody()).then_some(Principal::User(own));
         let (default_rule, no_token) = (DEFAULT_RULE.into(), NO_TOKEN.into());
         Self { rules, owner, tokens: None, default_rule, no_token, revision: 0, since: None }
     }
@@ -180,7 +181,11 @@ impl Policy {
 
     /// Whether the caller is allowed everything at every reader.
     pub fn allows_everything(&self, who: &Identity) -> bool {
-        self.rules.is_empty() && who.principal() == self.owner
+        self.rules.is_empty() && self.is_owner(who)
+    }
+
+    fn is_owner(&self, who: &Identity) -> bool {
+        self.owner == Some(who.principal())
     }
 
     /// Decides about an operation that concerns no single reader. Rules for some readers do not count.
@@ -207,7 +212,7 @@ impl Policy {
     fn allows_by_default(&self, who: &Identity, operation: Operation) -> bool {
         let is_administrators = operation == Operation::See || operation.is_for_operators();
         let is_administrator = || matches!(who, Identity::User(account) if account.is_administrator());
-        who.principal() == self.owner || self.rules.is_empty() && is_administrators && is_administrator()
+        self.is_owner(who) || self.rules.is_empty() && is_administrators && is_administrator()
     }
 
     /// Whether the caller holds a removed token.

@@ -111,7 +111,7 @@ impl PrincipalPattern {
     pub(super) fn matches(&self, identity: &Identity) -> bool {
         match (&self.who, identity) {
             (Who::Anyone, _) => true,
-            (Who::User(named), Identity::User(account)) => account.user() == *named,
+            (Who::User(named), Identity::User(account)) => account.user() == *named && !named.is_nobody(),
             (Who::Group { group, members }, Identity::User(account)) => {
                 account.is_in(*group) || members.contains(&account.user())
             }

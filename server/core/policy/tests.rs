@@ -89,6 +89,16 @@ fn without_rules_the_brokers_own_user_is_allowed_and_root_may_diagnose() {
 }
 
 #[test]
+fn a_caller_of_whom_nothing_is_known_is_not_a_broker_that_does_not_know_itself() {
+    let nobody = || Identity::User(Account::windows(Sid::NOBODY, []));
+    let policy = Policy::new(Vec::new(), SystemUser::windows(Sid::NOBODY));
+    assert!(!policy.allows_everything(&nobody()));
+    for operation in Operation::ALL {
+        assert_eq!(decided(&policy, &nobody(), "desk", operation), "-default");
+    }
+}
+
+#[test]
 fn without_rules_administrators_of_windows_may_diagnose() {
     let user = |text: &str| text.parse::<Sid>().unwrap();
     let own = user("S-1-5-21-1-2-3-1000");

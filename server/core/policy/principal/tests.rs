@@ -129,6 +129,30 @@ fn forms_of_another_system_are_refused_in_words() {
 }
 
 #[test]
+fn self_of_an_unknown_user_matches_nobody() {
+    struct Unknown;
+    impl Accounts for Unknown {
+        fn own_user(&self) -> SystemUser {
+            SystemUser::windows(Sid::NOBODY)
+        }
+
+        fn user(&self, _: &str) -> Result<SystemUser, String> {
+            Err(String::new())
+        }
+
+        fn group(&self, _: &str) -> Result<(SystemGroup, Vec<SystemUser>), String> {
+            Err(String::new())
+        }
+
+        fn is_user(&self, _: Sid) -> bool {
+            false
+        }
+    }
+    let pattern = PrincipalPattern::parse("self".to_owned(), &Unknown).unwrap();
+    assert!(!pattern.matches(&Identity::User(Account::windows(Sid::NOBODY, []))));
+}
+
+#[test]
 fn bad_input_is_refused_on_both_systems() {
     for (system, text, words) in [
         (Unix, "user:bob", "there is no user `bob`"),
