@@ -5,6 +5,7 @@ use std::{fmt::Display, path::PathBuf, str::FromStr, time::Duration};
 use cardbroker_core::{
     policy::{principal::PrincipalPattern, rule::Rule},
     turns::quantum::Quantum,
+    user::SystemGroup,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
@@ -23,17 +24,20 @@ pub(super) const MAX_GRACE_SECONDS: u64 = 600;
 pub struct SocketGroup {
     /// The name in the group database.
     pub name: String,
-    /// The group's number, looked up once, when the configuration was read.
-    pub gid: u32,
+    /// The group, looked up once, when the configuration was read.
+    pub group: SystemGroup,
 }
 
 impl TryFrom<String> for SocketGroup {
     type Error = String;
 
     fn try_from(name: String) -> Result<Self, String> {
-        match accounts::group(&name).map(|found| found.and_then(|(group, _)| group.gid())) {
-            Ok(Some(gid)) => Ok(Self { name, gid }),
-            Ok(None) => Err(format!("there is no group `{name}`: create it (groupadd {name}) or name another")),
+        match accounts::group(&name) {
+            Ok(Some((group, _))) => Ok(Self { name, group }),
+            Ok(None) => {
+                let create = accounts::command_for_new_group(&name);
+                Err(format!("there is no group `{name}`: create it ({create}) or name another"))
+            }
             Err(error) => Err(format!("cannot look up group `{name}`: {error}")),
         }
     }

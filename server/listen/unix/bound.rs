@@ -161,7 +161,7 @@ fn check_folder(config: &ListenConfig, folder: &Path) -> Result<CheckedFolder, B
     };
     // A symbolic link is not followed: its owner could point clients to another folder later.
     let found = fs::symlink_metadata(folder).map_err(io_error(socket, "check its folder"))?;
-    let gid = config.socket_group.as_ref().map(|group| group.gid);
+    let gid = config.socket_group.as_ref().and_then(|group| group.group.gid());
     let managed = created || default_socket().is_some_and(|socket| socket.parent() == Some(folder));
     if let Some(problem) = folder_problem(&found, gid.filter(|_| !managed)) {
         let problem = format!("the folder {} {problem}", folder.display());
@@ -274,9 +274,10 @@ fn listen(config: &ListenConfig) -> io::Result<(UnixListener, (u64, u64))> {
     socket.set_nonblocking(true)?;
     socket.bind(&SockAddr::unix(&config.socket)?)?;
     // No client can connect before `listen`, whatever the umask.
-    let prepared = give(&config.socket, config.socket_group.as_ref().map(|group| group.gid), config.socket_mode)
-        .and_then(|()| socket.listen(BACKLOG))
-        .and_then(|()| fs::symlink_metadata(&config.socket));
+    let prepared =
+        give(&config.socket, config.socket_group.as_ref().and_then(|group| group.group.gid()), config.socket_mode)
+            .and_then(|()| socket.listen(BACKLOG))
+            .and_then(|()| fs::symlink_metadata(&config.socket));
     match prepared {
         Ok(found) => Ok((OwnedFd::from(socket).into(), identity(&found))),
         Err(error) => fs::remove_file(&config.socket).and(Err(error)),

@@ -17,7 +17,7 @@ use cardbroker_core::{
     user::{Account, SystemGroup, SystemUser},
 };
 
-pub(crate) use look_up::{group, own_account, user_name};
+pub(crate) use look_up::{command_for_new_group, group, own_account, user_name};
 
 /// The accounts of this machine, by the system's own look-up, which may query a directory server.
 pub(crate) struct SystemAccounts;
@@ -91,6 +91,7 @@ mod tests {
         assert_eq!(other::own_account().user().to_string(), "S-1-0-0");
         let unsupported = |error: std::io::Error| error.kind() == std::io::ErrorKind::Unsupported;
         assert!(other::user("anna").is_err_and(unsupported) && other::group("staff").is_err_and(unsupported));
+        assert_eq!(other::command_for_new_group("staff"), "net localgroup staff /add");
         let system = SystemUser::windows(Sid::SYSTEM);
         assert_eq!((other::user_name(system), other::is_user(Sid::SYSTEM)), (None, false));
         assert_eq!(other::account(system).unwrap(), Account::windows(Sid::SYSTEM, []));

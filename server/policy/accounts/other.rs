@@ -36,6 +36,11 @@ pub(crate) fn group(_: &str) -> io::Result<Option<(SystemGroup, Vec<SystemUser>)
     Err(io::ErrorKind::Unsupported.into())
 }
 
+/// The command that makes a group of this name.
+pub(crate) fn command_for_new_group(name: &str) -> String {
+    format!("net localgroup {name} /add")
+}
+
 /// No SID is known as a user's, so no rule that denies may name one.
 pub(super) fn is_user(_: Sid) -> bool {
     false

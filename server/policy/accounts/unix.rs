@@ -48,6 +48,11 @@ pub(crate) fn group(name: &str) -> io::Result<Option<(SystemGroup, Vec<SystemUse
     Ok(Some((SystemGroup::unix(group.gid.as_raw()), members)))
 }
 
+/// The command that makes a group of this name.
+pub(crate) fn command_for_new_group(name: &str) -> String {
+    format!("groupadd {name}")
+}
+
 pub(super) fn is_user(_: Sid) -> bool {
     false
 }

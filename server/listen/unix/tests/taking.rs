@@ -9,6 +9,8 @@ use std::{
     path::Path,
 };
 
+use cardbroker_core::user::SystemGroup;
+
 use super::place;
 use crate::{
     config::{ListenConfig, SocketGroup},
@@ -69,7 +71,7 @@ fn the_configured_group_has_access() {
     let (_folder, mut config) = place();
     let groups = rustix::process::getgroups().unwrap();
     let gid = groups.last().map_or_else(|| rustix::process::getgid().as_raw(), |gid| gid.as_raw());
-    config.socket_group = Some(SocketGroup { name: "ours".into(), gid });
+    config.socket_group = Some(SocketGroup { name: "ours".into(), group: SystemGroup::unix(gid) });
     config.socket_mode = 0o660;
     let _socket = BoundSocket::bind(&config).unwrap();
     for (path, expected) in [(config.socket.as_path(), 0o660), (config.socket.parent().unwrap(), 0o750)] {
@@ -106,7 +108,8 @@ fn an_existing_folder_is_used_unchanged() {
     drop(BoundSocket::bind(&config).unwrap());
     assert_eq!(mode(folder.path()), 0o755);
     fs::set_permissions(folder.path(), Permissions::from_mode(0o700)).unwrap();
-    config.socket_group = Some(SocketGroup { name: "ours".into(), gid: fs::metadata(folder.path()).unwrap().gid() });
+    let group = SystemGroup::unix(fs::metadata(folder.path()).unwrap().gid());
+    config.socket_group = Some(SocketGroup { name: "ours".into(), group });
     assert!(problem(&config).contains("cannot be entered by the socket's group"));
     assert_eq!(mode(folder.path()), 0o700);
 }
