@@ -29,7 +29,8 @@ for name in libcardbroker.so libcardbroker.so.1; do
 done
 strict="-g -O1 -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror -I$sources/include"
 library="-L$out/lib -lcardbroker -Wl,-rpath,$out/lib -pthread"
-for program in examples/first examples/pairs tests/interface_test tests/threads_test tests/restart_test tests/wiping_test; do
+for program in examples/first examples/pairs tests/interface_test tests/threads_test tests/restart_test \
+    tests/wiping_test; do
     # shellcheck disable=SC2086
     cc -std=c11 $strict "$sources/$program.c" -o "$out/bin/${program##*/}" $library
 done

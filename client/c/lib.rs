@@ -8,8 +8,8 @@
 //! to be filled has room for its capacity, and a text comes back as `into_raw` gave it. All functions with raw pointers
 //! are `unsafe` for this reason, and their bodies refer to it.
 //!
-//! **Truth values** are `i32`: a `bool` with another value than 0 and 1 would be undefined behaviour, and some languages
-//! pass -1 for true.
+//! **Truth values** are `i32`: a `bool` with another value than 0 and 1 would be undefined behaviour, and some
+//! languages pass -1 for true.
 //!
 //! **Threads.** Every handle may be used by several threads at once: results never change, and whatever changes is
 //! behind a lock. The compiler proves it below.

@@ -8,7 +8,7 @@ pub(crate) use no_signals::*;
 #[cfg(unix)]
 pub(crate) use unix::*;
 
-/// Systems without the signal.
+/// Streams stay as they are on systems without the signal.
 #[cfg(not(unix))]
 mod no_signals {
     pub(crate) type Quiet<S> = S;

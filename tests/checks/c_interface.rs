@@ -177,7 +177,7 @@ fn unguarded(source: &str) -> Vec<String> {
     let found = functions.filter_map(|function| {
         let name = function.split("extern \"C\" fn ").nth(1)?.split('(').next()?;
         let body = function.split_once(" {\n")?.1.trim_start();
-        let is_guarded = ["call(error,", "value(", "set(change(", "set_apdu(", "set_pin_pad("].iter();
+        let is_guarded = ["call(error,", "value(", "flag(", "set(change(", "set_apdu(", "set_pin_pad("].iter();
         (!is_guarded.into_iter().any(|guard| body.starts_with(guard))).then(|| name.to_owned())
     });
     found.collect()

@@ -46,7 +46,7 @@ static void *send_until_failure(void *unused) {
 }
 
 int main(int count, char **arguments) {
-    // As a program has it that does not know of the signal; who started this one may ignore it.
+    // The default of a program that does not know of the signal. The parent of this one may ignore it.
     signal(SIGPIPE, SIG_DFL);
     const char *endpoint = getenv("CARDBROKER_ENDPOINT");
     CHECK(count > 1 && endpoint && strncmp(endpoint, "unix:", 5) == 0);

@@ -146,7 +146,7 @@ fn number(text: &str, kind: &str, accounts: &impl Accounts) -> Result<u32, Strin
             "a {kind} of Windows has no number: use its name with its domain ({kind}:DOMAIN\\NAME), or sid:S-1-…"
         ));
     }
-    // The last number is the system's own for "none": no account has it.
+    // The last number is the system's own for "none", and no account's.
     let number = text.parse().ok().filter(|number| *number != u32::MAX);
     number.ok_or_else(|| format!("`{text}` is not the number of a {kind}"))
 }
