@@ -69,7 +69,7 @@ pub use self::{
 pub(crate) use self::{error::gone, os::Stream as LocalStream};
 use self::{
     incoming::Listener,
-    os::{AutoPort, EndpointGuard, EndpointPlace, LocalSocket, SocketGuard},
+    os::{AutoPort, DoorSocket, EndpointGuard, EndpointPlace, LocalSocket, SocketGuard},
     tcp::BoundPort,
 };
 use crate::{
@@ -106,7 +106,7 @@ pub struct Bound {
     /// The sockets for clients: an own one, or all inherited ones but the door's.
     sockets: Vec<LocalSocket>,
     ports: Vec<BoundPort>,
-    door: Option<LocalSocket>,
+    door: Option<DoorSocket>,
 }
 
 /// What clients find the broker by, while it exists: the endpoint file and the exclusive right to the socket. Dropping
@@ -172,13 +172,12 @@ impl Bound {
     /// else an own socket with mode and group of the socket of `config`.
     ///
     /// # Errors
-    /// [`BindError`], if another broker runs, or the path or its folder is unsafe or unusable.
+    /// [`BindError`], if another broker runs, the path or its folder is unsafe or unusable, or the system has no door.
     pub fn with_door(mut self, config: &ListenConfig, path: Option<&Path>) -> Result<Self, BindError> {
         let Some(path) = path else { return Ok(self) };
-        self.door = Some(match self.sockets.iter().position(|socket| socket.is_inherited_at(path)) {
-            Some(index) => self.sockets.remove(index),
-            None => LocalSocket::bind(&ListenConfig { socket: path.into(), ..config.clone() })?,
-        });
+        let inherited = self.sockets.iter().position(|socket| socket.is_inherited_at(path));
+        let inherited = inherited.map(|index| self.sockets.remove(index));
+        self.door = Some(DoorSocket::take(inherited, path, config)?);
         Ok(self)
     }
 
@@ -206,17 +205,16 @@ impl Bound {
     ) -> io::Result<(Incoming, Option<DoorListeners>, ListenGuard)> {
         let listened = self.sockets.into_iter().map(LocalSocket::listen).collect::<io::Result<Vec<_>>>()?;
         let (listeners, mut sockets): (Vec<_>, Vec<_>) = listened.into_iter().unzip();
-        let door_path = self.door.as_ref().map(|door| door.path().to_owned());
-        let door = self.door.map(LocalSocket::listen).transpose()?;
+        let door = self.door.map(DoorSocket::listen).transpose()?;
         let mut ports = self.ports;
         let auto = ports.first_mut().and_then(|port| port.auto.take());
         let endpoint_file = auto.map(AutoPort::keep);
         let ports = ports.into_iter().map(BoundPort::listen).collect::<io::Result<Vec<_>>>()?;
         let listeners = listeners.into_iter().map(Listener::Local).chain(ports.into_iter().map(Listener::Tcp));
         let incoming = Incoming::start(listeners, config, shutdown);
-        let door = door.zip(door_path).map(|((listener, guard), path)| {
+        let door = door.map(|(door, guard)| {
             sockets.push(guard);
-            DoorListeners::new(listener, path, incoming.numbers(), incoming.budgets())
+            DoorListeners::new(door, incoming.numbers(), incoming.budgets())
         });
         Ok((incoming, door, ListenGuard { _endpoint_file: endpoint_file, sockets }))
     }

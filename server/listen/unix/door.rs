@@ -1,6 +1,10 @@
 //! The socket of the front door for PC/SC programs, with the lock, the folder and the watch of the broker's own socket.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use cardbroker_core::{
     budget::Tokens,
@@ -9,13 +13,29 @@ use cardbroker_core::{
 
 use super::{
     bound::Stream,
+    local::{LocalSocket, SocketGuard},
     private_socket::{PrivateListeners, runtime_folder},
     socket_watch::Listener,
 };
-use crate::listen::{
-    budgets::{Account, Budgets},
-    incoming::{ConnectionNumbers, persist},
+use crate::{
+    config::ListenConfig,
+    listen::{
+        BindError,
+        budgets::{Account, Budgets},
+        incoming::{ConnectionNumbers, persist},
+    },
 };
+
+/// The socket of the configuration, for programs that can connect to it. No program is accepted yet.
+#[derive(Debug)]
+pub(in crate::listen) struct DoorSocket(LocalSocket);
+
+/// The same once it listens.
+#[derive(Debug)]
+pub(in crate::listen) struct OpenDoor {
+    listener: Listener,
+    path: PathBuf,
+}
 
 /// The socket of the door, while programs are accepted. Dropping it closes the socket.
 #[derive(Debug)]
@@ -40,17 +60,39 @@ pub struct DoorListeners {
 #[derive(Debug, Clone, Default)]
 pub struct DoorBudgets(Budgets);
 
+impl DoorSocket {
+    /// Takes the socket at `path`: the inherited one if there is one, or else an own socket with mode and group of the
+    /// socket of `config`.
+    ///
+    /// # Errors
+    /// [`BindError`], if another broker runs, or the path or its folder is unsafe or unusable.
+    pub(in crate::listen) fn take(
+        inherited: Option<LocalSocket>,
+        path: &Path,
+        config: &ListenConfig,
+    ) -> Result<Self, BindError> {
+        match inherited {
+            Some(socket) => Ok(Self(socket)),
+            None => LocalSocket::bind(&ListenConfig { socket: path.into(), ..config.clone() }).map(Self),
+        }
+    }
+
+    /// Starts to listen, and to watch the path. Must be called inside a runtime.
+    ///
+    /// # Errors
+    /// The runtime cannot take the socket.
+    pub(in crate::listen) fn listen(self) -> io::Result<(OpenDoor, SocketGuard)> {
+        let path = self.0.path().to_owned();
+        let (listener, guard) = self.0.listen()?;
+        Ok((OpenDoor { listener, path }, guard))
+    }
+}
+
 impl DoorListeners {
-    /// The parts of the door whose socket is `listener`, at `path`. Numbers and budgets are those of the other
-    /// sockets.
-    pub(in crate::listen) fn new(
-        listener: Listener,
-        path: PathBuf,
-        numbers: ConnectionNumbers,
-        budgets: Budgets,
-    ) -> Self {
-        let private = PrivateListeners::new(path, runtime_folder(), numbers.clone());
-        Self { main: DoorListener { listener, numbers }, private, budgets: DoorBudgets(budgets) }
+    /// The parts of the door with this socket. Numbers and budgets are those of the other sockets.
+    pub(in crate::listen) fn new(door: OpenDoor, numbers: ConnectionNumbers, budgets: Budgets) -> Self {
+        let private = PrivateListeners::new(door.path, runtime_folder(), numbers.clone());
+        Self { main: DoorListener { listener: door.listener, numbers }, private, budgets: DoorBudgets(budgets) }
     }
 }
 

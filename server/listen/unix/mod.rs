@@ -20,6 +20,7 @@ pub(crate) use self::bound::Stream;
 pub(super) use self::{
     auto_port::{AutoPort, EndpointGuard, EndpointPlace},
     default_socket::check,
+    door::DoorSocket,
     local::{LocalSocket, SocketGuard},
     socket_watch::Listener,
 };

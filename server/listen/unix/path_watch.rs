@@ -56,7 +56,6 @@ impl<K: Kept> PathGuard<K> {
     }
 
     /// Waits until the path is lost, usually to another broker. Cancel-safe.
-    #[cfg_attr(windows, expect(dead_code, reason = "nobody can take a pipe"))]
     pub(super) async fn taken(&self) {
         self.taken.cancelled().await;
     }
@@ -97,7 +96,6 @@ async fn keep<K: Kept>(file: &SharedFile<K>, taken: &CancellationToken) {
 
 /// The state of the path when it was checked.
 #[derive(Debug)]
-#[cfg_attr(windows, expect(dead_code, reason = "there is no endpoint file yet"))]
 pub(super) enum PathState {
     /// It still names the file.
     Held,

@@ -64,8 +64,7 @@ impl Listener {
 fn caller(connection: u64, user: Option<&Sid>, process: Option<u32>) -> Caller {
     let is_own = user.is_some_and(|user| own_user().is_ok_and(|own| own == *user));
     if is_own {
-        let own = accounts::own_user();
-        Caller::local(connection, own, own, process, None)
+        Caller::local(connection, accounts::own_account(), process, None)
     } else {
         Caller::unknown(connection, process)
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use cardbroker_local::socket::{SYSTEM_SOCKET, system_answers};
 
-use super::super::BindError;
+use crate::listen::BindError;
 
 /// Checks that there is a pipe to serve.
 ///

@@ -2,19 +2,12 @@
 
 use std::net::TcpListener;
 
-use super::{super::BindError, local::LocalSocket};
-use crate::config::{InheritedAddresses, TcpPort};
+use super::LocalSocket;
+use crate::{config::InheritedAddresses, listen::BindError};
 
-/// The sockets that the process was started with. There is no value of this type here.
+/// The sockets that the process was started with. There is no value of this type.
 #[derive(Debug)]
-pub struct Inherited {
-    pub(in crate::listen) sockets: Vec<InheritedSocket>,
-    pub(in crate::listen) ports: Vec<(TcpListener, TcpPort)>,
-}
-
-/// A socket that the process was started with. There is no value of this type.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::listen) enum InheritedSocket {}
+pub enum Inherited {}
 
 impl Inherited {
     /// Takes nothing.
@@ -27,17 +20,12 @@ impl Inherited {
 
     /// The paths of all sockets, and the addresses of all TCP sockets.
     pub fn addresses(&self) -> InheritedAddresses {
-        InheritedAddresses { sockets: Vec::new(), tcp: Vec::new() }
+        match *self {}
     }
-}
 
-impl InheritedSocket {
     /// # Errors
     /// None: it cannot be called.
-    pub(in crate::listen) fn take(self) -> Result<Self, BindError> {
+    pub(in crate::listen) fn into_sockets(self) -> Result<(Vec<LocalSocket>, Vec<TcpListener>), BindError> {
         match self {}
     }
 }
-
-/// Keeps the two kinds of local sockets in one enum, as on Unix.
-const _: fn(InheritedSocket) -> LocalSocket = LocalSocket::Inherited;

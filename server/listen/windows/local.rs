@@ -3,20 +3,17 @@
 use std::{future, io, path::Path};
 
 use super::{
-    super::SocketLoss,
     accept::Listener,
-    inherited::InheritedSocket,
-    pipe::{BoundSocket, PipeLock},
+    pipe::{BoundPipe, PipeLock},
+};
+use crate::{
+    config::ListenConfig,
+    listen::{BindError, SocketLoss},
 };
 
 /// A pipe that clients can open.
 #[derive(Debug)]
-pub(in crate::listen) enum LocalSocket {
-    /// The broker has made it.
-    Own(Box<BoundSocket>),
-    /// A service manager has made it, which none does here.
-    Inherited(InheritedSocket),
-}
+pub(in crate::listen) struct LocalSocket(Box<BoundPipe>);
 
 /// The exclusive right to the pipe. The pipe itself goes with its last instance.
 #[derive(Debug)]
@@ -25,26 +22,26 @@ pub(in crate::listen) struct SocketGuard {
 }
 
 impl LocalSocket {
+    /// Takes the pipe of `config`. Must be called inside a runtime.
+    ///
+    /// # Errors
+    /// [`BindError`], for the reasons of [`BoundPipe::bind`].
+    pub(in crate::listen) fn bind(config: &ListenConfig) -> Result<Self, BindError> {
+        Ok(Self(Box::new(BoundPipe::bind(config)?)))
+    }
+
+    /// No service manager gives pipes.
+    pub(in crate::listen) fn is_inherited_at(&self, _: &Path) -> bool {
+        false
+    }
+
     /// Starts to listen. Must be called inside a runtime.
     ///
     /// # Errors
     /// None.
     pub(in crate::listen) fn listen(self) -> io::Result<(Listener, SocketGuard)> {
-        match self {
-            Self::Own(socket) => {
-                let (listener, lock) = socket.listen();
-                Ok((listener, SocketGuard { _lock: lock }))
-            }
-            Self::Inherited(none) => match none {},
-        }
-    }
-
-    /// The path of the pipe.
-    pub(in crate::listen) fn path(&self) -> &Path {
-        match self {
-            Self::Own(socket) => socket.path(),
-            Self::Inherited(none) => match *none {},
-        }
+        let (listener, lock) = self.0.listen();
+        Ok((listener, SocketGuard { _lock: lock }))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{
     fs::{File, TryLockError},
     io,
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use cardbroker_local::{
@@ -13,35 +13,32 @@ use cardbroker_local::{
 use cardbroker_pipe::{Access, Sid};
 use tokio::net::windows::named_pipe::NamedPipeServer;
 
-use super::{
-    super::BindError,
-    accept::{Instances, Listener},
-};
-use crate::config::ListenConfig;
+use super::accept::{Instances, Listener};
+use crate::{config::ListenConfig, listen::BindError};
 
+/// The bytes of a client.
 pub(crate) type Stream = NamedPipeServer;
 
 /// A pipe that clients can open. No connection is accepted yet.
 #[derive(Debug)]
-pub struct BoundSocket {
-    path: PathBuf,
+pub(super) struct BoundPipe {
     instances: Instances,
     lock: PipeLock,
 }
 
 /// The exclusive right to the pipe, until it is dropped.
 #[derive(Debug)]
-pub(in crate::listen) struct PipeLock {
+pub(super) struct PipeLock {
     _file: File,
 }
 
-impl BoundSocket {
+impl BoundPipe {
     /// Takes the pipe of `config`, with its access list in force before the first client can open it. Must be called
     /// inside a runtime.
     ///
     /// # Errors
     /// [`BindError`], if another broker runs, or the path is no pipe's.
-    pub fn bind(config: &ListenConfig) -> Result<Self, BindError> {
+    pub(super) fn bind(config: &ListenConfig) -> Result<Self, BindError> {
         let path = &config.socket;
         let failed = |action| move |source| BindError::Io { socket: path.clone(), action, source };
         let name = path.to_str().filter(|name| is_pipe(name)).ok_or_else(|| BindError::Unfit {
@@ -60,12 +57,7 @@ impl BoundSocket {
             io::ErrorKind::PermissionDenied => BindError::AlreadyRunning { socket: path.clone() },
             _ => failed("make the pipe")(error),
         })?;
-        Ok(Self { path: path.clone(), instances, lock })
-    }
-
-    /// The path of the pipe.
-    pub(super) fn path(&self) -> &Path {
-        &self.path
+        Ok(Self { instances, lock })
     }
 
     /// Starts to accept clients. Must be called inside a runtime.

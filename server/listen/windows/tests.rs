@@ -14,11 +14,10 @@ use tokio::{
 };
 
 use super::{
-    super::BindError,
     accept::{Listener, MAX_SILENT},
-    pipe::{BoundSocket, PipeLock},
+    pipe::{BoundPipe, PipeLock},
 };
-use crate::{config::ListenConfig, policy::accounts};
+use crate::{config::ListenConfig, listen::BindError, policy::accounts};
 
 const LONGEST: Duration = Duration::from_secs(20);
 
@@ -32,7 +31,7 @@ fn config() -> (ListenConfig, String) {
 
 fn listen() -> (Listener, PipeLock, String) {
     let (config, pipe) = config();
-    let (listener, lock) = BoundSocket::bind(&config).unwrap().listen();
+    let (listener, lock) = BoundPipe::bind(&config).unwrap().listen();
     (listener, lock, pipe)
 }
 
@@ -84,16 +83,16 @@ async fn silent_clients_do_not_keep_others_away() {
 #[tokio::test]
 async fn a_pipe_has_one_broker() {
     let (config, _) = config();
-    let first = BoundSocket::bind(&config).unwrap();
-    assert!(matches!(BoundSocket::bind(&config), Err(BindError::AlreadyRunning { .. })));
+    let first = BoundPipe::bind(&config).unwrap();
+    assert!(matches!(BoundPipe::bind(&config), Err(BindError::AlreadyRunning { .. })));
     drop(first);
-    BoundSocket::bind(&config).unwrap();
+    BoundPipe::bind(&config).unwrap();
 }
 
 #[tokio::test]
 async fn a_path_that_is_no_pipe_is_refused() {
     for path in [r"C:\cardbroker.sock", r"\\server\pipe\x"] {
         let config = ListenConfig { socket: path.into(), ..ListenConfig::default() };
-        assert!(matches!(BoundSocket::bind(&config), Err(BindError::Unfit { .. })), "{path}");
+        assert!(matches!(BoundPipe::bind(&config), Err(BindError::Unfit { .. })), "{path}");
     }
 }
