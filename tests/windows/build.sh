@@ -27,7 +27,7 @@ build() {
     cargo build --bins --example pairs || return 1
     packages='-p cardbroker-pipe -p cardbroker-local -p cardbroker-apdu-bytes -p cardbroker-proto -p cardbroker-client'
     packages="$packages -p cardbroker-core -p cardbroker-server -p cardbroker"
-    cargo test --no-run --lib --bins --message-format=json >"$target/windows-tests.json" || return 1
+    cargo test --no-run --lib --bins --message-format=json-render-diagnostics >"$target/windows-tests.json" || return 1
     # The folder of the package, where cargo would start the program, and the program.
     sed -n '/"test":true},"features"/s/.*"manifest_path":"\([^"]*\)\/Cargo.toml".*"executable":"\([^"]*\)".*/\1 \2/p' \
         "$target/windows-tests.json" >"$target/windows-tests"

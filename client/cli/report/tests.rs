@@ -7,7 +7,7 @@ use cardbroker_client::{
     diagnostics::{ConnectionCount, Incident, Tracer},
 };
 
-use super::{content::write, mask::Numbers, save, system::System};
+use super::{content::write, mask::Numbers, system::System};
 use crate::{
     doctor::{Answer, BrokerFacts, Door, Facts, File, Found, Me, Pcsc, Place, Process, judge},
     sample,
@@ -184,6 +184,8 @@ fn a_file_is_private_and_replaced_only_by_force() {
         fs,
         os::unix::fs::{MetadataExt, symlink},
     };
+
+    use super::save;
     let folder = tempfile::tempdir().unwrap();
     let (path, link) = (folder.path().join("report"), folder.path().join("link"));
     save(&path, "one", false).unwrap();

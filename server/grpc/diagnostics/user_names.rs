@@ -76,14 +76,14 @@ impl UserNames {
     }
 }
 
+// A user whose name is known everywhere has a number, so the test is Unix's.
 #[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use cardbroker_core::user::example;
 
     use super::*;
 
-    // Users have numbers on Unix only.
-    #[cfg(unix)]
     #[tokio::test]
     async fn a_name_is_looked_up_once_and_kept() {
         let names = UserNames::default();

@@ -115,6 +115,8 @@ fn where_all_is_well_nothing_is_found() {
     assert_eq!(found[5].steps, [format!("cardbroker policy check --as user:anna --reader desk{SYSTEMS}")]);
 }
 
+// The same.
+#[cfg(unix)]
 #[test]
 fn the_question_to_the_policy_names_this_program_as_the_broker_does() {
     let anna = Me { uid: Some(1000), name: "anna".into(), ..Me::default() };

@@ -2,8 +2,6 @@
 
 mod round_trip;
 
-use std::fs::File;
-
 use cardbroker_core::{properties::holds, simulated_card::StepContent};
 use proptest::{collection::vec, prelude::*};
 
@@ -116,7 +114,7 @@ fn a_file_must_be_regular_and_small() {
     assert!(problem(folder.path()).ends_with("is not a regular file"));
     std::fs::write(&path, command_line("a", 1, "00B0000001", "9000")).unwrap();
     assert_eq!(read(&path).unwrap().len(), 1);
-    File::options().write(true).open(&path).unwrap().set_len(MAX_FILE_BYTES + 1).unwrap();
+    std::fs::File::options().write(true).open(&path).unwrap().set_len(MAX_FILE_BYTES + 1).unwrap();
     assert!(problem(&path).contains("is larger than 64 MiB"));
 }
 
