@@ -1,6 +1,6 @@
 #!/bin/sh
-# Checks that the programs import only functions that Windows 7 has: those in imports.txt, which was read against the
-# documentation by people. A new function is added there by hand. Usage: imports.sh PROFILE
+# Checks that the programs import only functions of a list, imports.txt, which was read against what is known of
+# Windows 7. A new function is added there by hand. Usage: imports.sh PROFILE
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/cache.sh"
