@@ -22,7 +22,8 @@ use windows_sys::Win32::{
 
 use crate::{
     memory::LocalBlock,
-    sid::{Sid, own_user, user_of},
+    sid::Sid,
+    token::{Identity, own_user},
 };
 
 /// The rights of a group that may use the pipe: to read and write, but not to create instances of it, which would let
@@ -86,13 +87,14 @@ pub(crate) fn access_list(owner: &Sid, group: Option<&Sid>) -> String {
     format!("O:{owner}D:P(A;;GA;;;{owner})(A;;GA;;;SY)(A;;GA;;;BA){group}")
 }
 
-/// The user who has opened this instance, by the client's own access token. Call it after bytes have come: before, the
-/// system may not tell.
+/// The identity of the client who has opened this instance, by the client's own access token. Call it after bytes have
+/// come: before, the system may not tell.
 ///
 /// # Errors
-/// The operating system's, also if the client does not allow the broker to learn its user.
-pub fn client_user(pipe: &NamedPipeServer) -> io::Result<Sid> {
-    user_of(&client_token(pipe.as_raw_handle())?)
+/// The operating system's, also if the client does not allow the broker to learn its user;
+/// [`io::ErrorKind::PermissionDenied`] if the client's token has its user for denials only.
+pub fn client_identity(pipe: &NamedPipeServer) -> io::Result<Identity> {
+    Identity::of(&client_token(pipe.as_raw_handle())?)
 }
 
 /// The number of the process that has opened this instance, for display only: it may have passed the pipe on or ended,

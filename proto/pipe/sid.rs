@@ -1,18 +1,8 @@
-//! The names of users and groups (SIDs), in their text form, and the user of this process.
+//! The identifiers of users and groups (SIDs), in their text form.
 
-use std::{
-    ffi::c_void,
-    fmt, io,
-    os::windows::io::{AsHandle, AsRawHandle, FromRawHandle, OwnedHandle},
-    ptr,
-    str::FromStr,
-};
+use std::{fmt, io, ptr, str::FromStr};
 
-use windows_sys::Win32::{
-    Foundation::HANDLE,
-    Security::{Authorization::ConvertSidToStringSidW, GetTokenInformation, PSID, TOKEN_QUERY, TOKEN_USER, TokenUser},
-    System::Threading::{GetCurrentProcess, OpenProcessToken},
-};
+use windows_sys::Win32::Security::{Authorization::ConvertSidToStringSidW, PSID};
 
 use crate::memory::LocalBlock;
 
@@ -28,10 +18,7 @@ pub const ADMINISTRATORS: &str = "S-1-5-32-544";
 /// The maximum characters of a SID's text: 15 parts of 10 digits, and the beginning.
 const MAX_CHARACTERS: usize = 200;
 
-/// The maximum bytes of a `TOKEN_USER` with its SID: the header, and at most 68 bytes.
-const TOKEN_USER_WORDS: usize = 16;
-
-/// The name of a user or a group of Windows: `S-1-5-…`.
+/// The identifier of a user or a group of Windows: `S-1-5-…`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Sid(String);
 
@@ -87,39 +74,4 @@ impl FromStr for Sid {
         let is_sid = numbers.is_some_and(|rest| rest.contains('-') && rest.split('-').all(is_number));
         if is_sid { Ok(Self(text.to_owned())) } else { Err(format!("`{text}` is not a SID (S-1-5-…)")) }
     }
-}
-
-/// The user of this process.
-///
-/// # Errors
-/// The operating system's.
-pub fn own_user() -> io::Result<Sid> {
-    let mut token: HANDLE = ptr::null_mut();
-    // SAFETY: takes nothing and returns a constant that stands for this process.
-    let process = unsafe { GetCurrentProcess() };
-    // SAFETY: the process handle is valid, and `token` is a place for the result.
-    let opened = unsafe { OpenProcessToken(process, TOKEN_QUERY, &mut token) };
-    if opened == 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the call succeeded, so `token` is an open handle, and no other value owns it.
-    user_of(&unsafe { OwnedHandle::from_raw_handle(token) })
-}
-
-/// The user of an access token that was opened for queries.
-pub(crate) fn user_of(token: &impl AsHandle) -> io::Result<Sid> {
-    // Words, because a `TOKEN_USER` must be aligned.
-    let mut words = [0_u64; TOKEN_USER_WORDS];
-    let mut length = 0;
-    let buffer: *mut c_void = words.as_mut_ptr().cast();
-    let token = token.as_handle().as_raw_handle();
-    // SAFETY: the token is open, and the buffer has the length that is given, in bytes.
-    let done = unsafe { GetTokenInformation(token, TokenUser, buffer, size_of_val(&words) as u32, &mut length) };
-    if done == 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the call succeeded, so a `TOKEN_USER` begins the buffer, which is aligned for it and lives on.
-    let user = unsafe { buffer.cast::<TOKEN_USER>().read() };
-    // SAFETY: its SID is in the same buffer, behind it, and the buffer lives until the end of this function.
-    unsafe { Sid::read(user.User.Sid) }
 }

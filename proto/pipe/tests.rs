@@ -1,8 +1,25 @@
 //! Pipes between two ends in this process. Access lists are not tried: Wine does not enforce them.
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use std::{
+    io,
+    os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle},
+    ptr,
+};
 
-use crate::{Access, Sid, client_process, client_user, connect, own_user, owner_of_pipe, server::access_list};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use windows_sys::Win32::Security::{
+    CreateRestrictedToken, SID_AND_ATTRIBUTES, TOKEN_ASSIGN_PRIMARY, TOKEN_DUPLICATE, TOKEN_QUERY,
+};
+
+use crate::{
+    ADMINISTRATORS, Access, AccountKind, Identity, SYSTEM, Sid, account, account_named, account_with, client_identity,
+    client_process, connect, own_identity, own_user, owner_of_pipe,
+    server::access_list,
+    token::{is_enabled, is_for_denials, open_own_token},
+};
+
+/// The group of all users.
+const EVERYONE: &str = "S-1-1-0";
 
 fn name(test: &str) -> String {
     format!(r"\\.\pipe\cardbroker\test-{test}-{}", std::process::id())
@@ -39,7 +56,7 @@ async fn both_ends_know_each_other() {
     let mut bytes = [0; 5];
     server.read_exact(&mut bytes).await.unwrap();
     assert_eq!(&bytes, b"hello");
-    assert_eq!(client_user(&server).unwrap(), own_user().unwrap());
+    assert_eq!(client_identity(&server).unwrap(), own_identity().unwrap());
     assert_eq!(client_process(&server), Some(std::process::id()));
     assert_eq!(owner_of_pipe(&client).unwrap(), own_user().unwrap());
 }
@@ -54,4 +71,67 @@ async fn a_pipe_without_a_free_instance_is_busy() {
     assert_eq!(connect(&name).unwrap_err().raw_os_error(), Some(231));
     let _second = access.create(&name, false).unwrap();
     connect(&name).unwrap();
+}
+
+#[test]
+fn groups_count_while_they_are_enabled() {
+    let (mandatory, enabled, for_denials, integrity) = (0x1, 0x4, 0x10, 0x60);
+    for (attributes, expected) in [
+        (mandatory | enabled, true),
+        (enabled, true),
+        (0, false),
+        (mandatory, false),
+        (for_denials, false),
+        (enabled | for_denials, false),
+        (integrity, false),
+    ] {
+        assert_eq!(is_enabled(attributes), expected, "{attributes:#x}");
+    }
+    assert!(is_for_denials(for_denials) && !is_for_denials(0));
+    let own = own_identity().unwrap();
+    assert_eq!(own.user, own_user().unwrap());
+    assert!(own.groups.contains(&sid(EVERYONE)) && !own.groups.contains(&own.user), "{own:?}");
+}
+
+#[test]
+fn a_group_for_denials_is_no_group_of_the_process() {
+    let own = own_identity().unwrap();
+    let group = sid(EVERYONE);
+    let binary = account::to_binary(&group).unwrap();
+    let token = open_own_token(TOKEN_QUERY | TOKEN_DUPLICATE | TOKEN_ASSIGN_PRIMARY).unwrap();
+    let disabled = SID_AND_ATTRIBUTES { Sid: binary.as_ptr(), Attributes: 0 };
+    let mut restricted = ptr::null_mut();
+    // SAFETY: the token is open; one SID is given, which lives during the call, no privileges and no restricting SIDs;
+    // the last argument is a place for the result.
+    let made = unsafe {
+        let (token, none) = (token.as_raw_handle(), ptr::null());
+        CreateRestrictedToken(token, 0, 1, &disabled, 0, none, 0, ptr::null(), &mut restricted)
+    };
+    assert_ne!(made, 0, "{}", io::Error::last_os_error());
+    // SAFETY: the call succeeded, so `restricted` is an open handle, and no other value owns it.
+    let restricted = unsafe { OwnedHandle::from_raw_handle(restricted) };
+    let found = Identity::of(&restricted).unwrap();
+    let expected: Vec<_> = own.groups.into_iter().filter(|own| *own != group).collect();
+    assert_eq!((found.user, found.groups), (own.user, expected));
+}
+
+#[test]
+fn accounts_have_a_name_and_a_kind() {
+    let own = own_user().unwrap();
+    let (name, kind) = account_with(&own).unwrap().unwrap();
+    assert_eq!(kind, AccountKind::User, "{name}");
+    assert_eq!(account_named(&name).unwrap(), Some((own, AccountKind::User)), "{name}");
+    for group in [EVERYONE, ADMINISTRATORS, SYSTEM] {
+        let (name, kind) = account_with(&sid(group)).unwrap().unwrap();
+        assert_eq!(kind, AccountKind::Group, "{name}");
+        assert_eq!(account_named(&name).unwrap(), Some((sid(group), AccountKind::Group)), "{name}");
+    }
+    for nobody in ["", "no such account", "NOWHERE\\anna", "Administrators\0x"] {
+        assert_eq!(account_named(nobody).unwrap(), None, "{nobody}");
+    }
+    assert_eq!(account_with(&sid("S-1-5-21-1-2-3-4")).unwrap(), None);
+}
+
+fn sid(text: &str) -> Sid {
+    text.parse().unwrap()
 }

@@ -3,8 +3,8 @@
 
 use std::{collections::VecDeque, io, time::Duration};
 
-use cardbroker_core::caller::Caller;
-use cardbroker_pipe::{Access, Sid, client_process, client_user, own_user};
+use cardbroker_core::{caller::Caller, user::Account};
+use cardbroker_pipe::{Access, client_identity, client_process};
 use tokio::{
     net::windows::named_pipe::NamedPipeServer,
     sync::{Mutex, mpsc},
@@ -38,8 +38,8 @@ pub(in crate::listen) struct Listener {
 #[derive(Debug)]
 struct Client {
     pipe: NamedPipeServer,
-    /// `None` if the system does not tell.
-    user: Option<Sid>,
+    /// The user with the groups of its token; `None` if the system does not tell.
+    account: Option<Account>,
 }
 
 impl Listener {
@@ -54,19 +54,17 @@ impl Listener {
     /// Accepts the next client. Its connection gets the `next` number. Cancel-safe.
     pub(in crate::listen) async fn accept(&self, next: impl FnOnce() -> u64) -> io::Result<(NamedPipeServer, Caller)> {
         let client = self.accepted.lock().await.recv().await.ok_or(io::ErrorKind::NotConnected)?;
-        let caller = caller(next(), client.user.as_ref(), client_process(&client.pipe));
+        let caller = caller(next(), client.account, client_process(&client.pipe));
         Ok((client.pipe, caller))
     }
 }
 
 /// The caller of a connection. The process is for display alone: its number may be another one's by now, so every
-/// connection is a caller of its own. Until users are known by their SIDs, the broker's own user is the only one known.
-fn caller(connection: u64, user: Option<&Sid>, process: Option<u32>) -> Caller {
-    let is_own = user.is_some_and(|user| own_user().is_ok_and(|own| own == *user));
-    if is_own {
-        Caller::local(connection, accounts::own_account(), process, None)
-    } else {
-        Caller::unknown(connection, process)
+/// connection is a caller of its own.
+fn caller(connection: u64, account: Option<Account>, process: Option<u32>) -> Caller {
+    match account {
+        Some(account) => Caller::local(connection, account, process, None),
+        None => Caller::unknown(connection, process),
     }
 }
 
@@ -167,9 +165,10 @@ impl Accepting {
 /// Waits for the first bytes of a client and asks the system for its user; `None` if none come.
 async fn identify(pipe: NamedPipeServer) -> Option<Client> {
     timeout(FIRST_BYTES_TIMEOUT, pipe.readable()).await.ok()?.ok()?;
-    let user = client_user(&pipe);
-    if let Err(error) = &user {
+    let identity = client_identity(&pipe);
+    if let Err(error) = &identity {
         tracing::debug!(%error, "the system does not tell the user of a client");
     }
-    Some(Client { pipe, user: user.ok() })
+    let account = identity.ok().and_then(|identity| accounts::account_of(&identity));
+    Some(Client { pipe, account })
 }

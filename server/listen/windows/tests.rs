@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use cardbroker_core::caller::Principal;
+use cardbroker_core::caller::Identity;
 use cardbroker_pipe::connect;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -53,7 +53,7 @@ async fn a_client_is_known_once_it_has_sent_something() {
     let mut client = open(&pipe).await;
     client.write_all(b"hello").await.unwrap();
     let (mut stream, caller) = timeout(LONGEST, listener.accept(|| 7)).await.unwrap().unwrap();
-    assert_eq!((caller.principal(), caller.connection), (Principal::User(accounts::own_user()), 7));
+    assert_eq!((caller.identity, caller.connection), (Identity::User(accounts::own_account()), 7));
     let mut bytes = [0; 5];
     stream.read_exact(&mut bytes).await.unwrap();
     assert_eq!(&bytes, b"hello", "the bytes that named the user are still there");

@@ -3,11 +3,11 @@
 //!
 //! The look-ups are the operating system's, in one file for each, with the same functions.
 
-#[cfg(not(unix))]
-#[path = "other.rs"]
-mod look_up;
 #[cfg(unix)]
 #[path = "unix.rs"]
+mod look_up;
+#[cfg(windows)]
+#[path = "windows.rs"]
 mod look_up;
 
 use cardbroker_core::{
@@ -17,6 +17,8 @@ use cardbroker_core::{
     user::{Account, SystemGroup, SystemUser},
 };
 
+#[cfg(windows)]
+pub(crate) use look_up::account_of;
 pub(crate) use look_up::{command_for_new_group, group, own_account, user_name};
 
 /// The accounts of this machine, by the system's own look-up, which may query a directory server.
@@ -54,7 +56,7 @@ pub(crate) fn own_user() -> SystemUser {
 }
 
 /// Parses a caller: `self`, a user or `token:NAME`. A user gets the groups that the system tells: on Unix the primary
-/// group of the account.
+/// group of the account, on Windows those of this process if the user is its own, and none else.
 ///
 /// # Errors
 /// The text has another form, or the user does not exist.
@@ -79,24 +81,8 @@ fn without_known_groups(user: SystemUser) -> Account {
 }
 
 #[cfg(all(test, unix))]
-#[path = "other.rs"]
-mod other;
-
-#[cfg(all(test, unix))]
 mod tests {
     use super::*;
-
-    #[test]
-    fn where_the_system_is_not_asked_nobody_is_the_brokers_own_user() {
-        assert_eq!(other::own_account().user().to_string(), "S-1-0-0");
-        let unsupported = |error: std::io::Error| error.kind() == std::io::ErrorKind::Unsupported;
-        assert!(other::user("anna").is_err_and(unsupported) && other::group("staff").is_err_and(unsupported));
-        assert_eq!(other::command_for_new_group("staff"), "net localgroup staff /add");
-        let system = SystemUser::windows(Sid::SYSTEM);
-        assert_eq!((other::user_name(system), other::is_user(Sid::SYSTEM)), (None, false));
-        assert_eq!(other::account(system).unwrap(), Account::windows(Sid::SYSTEM, []));
-        assert_eq!([other::OTHER_USER_FORM, other::OTHER_GROUP_FORM], ["its SID (sid:S-1-…)"; 2]);
-    }
 
     #[test]
     fn the_group_of_this_process_is_found_by_its_name() {
