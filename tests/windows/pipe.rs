@@ -1,5 +1,7 @@
 //! A broker for Windows with simulated readers, and the command line, over a named pipe.
 
+use std::fs;
+
 use anyhow::ensure;
 use cardbroker_tests::harness::programs::Program;
 
@@ -34,6 +36,26 @@ fn the_broker_knows_its_own_user_at_the_pipe() -> anyhow::Result<()> {
     let broker = Broker::start(None, &["--simulate", "1"])?;
     let seen = broker.run(&["--json", "broker"])?;
     ensure!(seen.code == Some(0) && !seen.out.contains("unknown user"), "{seen:?}");
+    Ok(())
+}
+
+#[test]
+fn rules_concern_the_groups_of_the_clients_token() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let config = folder.path().join("c.toml");
+    // Every process has the first group, and none has the user of the second rule among its groups.
+    fs::write(
+        &config,
+        "rule = [
+            { name = 'in', principals = ['group:Everyone'], readers = ['simulated-reader-00'], allow = ['see'] },
+            { name = 'out', principals = ['sid:S-1-5-20'], readers = ['simulated-reader-01'], allow = ['see'] },
+        ]",
+    )?;
+    let config = format!("Z:{}", config.display()).replace('/', r"\");
+    let broker = Broker::start(None, &["--simulate", "2", "--config", &config])?;
+    let readers = broker.run(&["readers"])?;
+    ensure!(readers.code == Some(0) && readers.out.contains("simulated-reader-00"), "{readers:?}");
+    ensure!(!readers.out.contains("simulated-reader-01"), "{readers:?}");
     Ok(())
 }
 
