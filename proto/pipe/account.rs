@@ -18,10 +18,10 @@ const SID_WORDS: usize = 9;
 /// Room for the name of an account or a domain, in UTF-16, with the 0 at its end: both have at most 256 characters.
 const NAME_UNITS: usize = 512;
 
-/// The kind of an account.
+/// What a name or a SID stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AccountKind {
-    /// A user.
+    /// A person, or a service with a user of its own.
     User,
     /// A group. The system also counts its own accounts among them, such as SYSTEM.
     Group,

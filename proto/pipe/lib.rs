@@ -9,8 +9,8 @@
 //! | `server` | instances of a pipe with an access list, and the client who has opened one |
 //! | `client` | the connection to a pipe, and the owner of it |
 //!
-//! The crate holds all unsafe code for Windows. Each unsafe block calls one function of the system, and its comment says
-//! why the call is sound. Handles and memory of the system have an owner that frees them.
+//! The crate holds all unsafe code for Windows. Each unsafe block calls one function of the system, and its comment
+//! says why the call is sound. Handles and memory of the system have an owner that frees them.
 
 #[cfg(windows)]
 mod account;

@@ -87,7 +87,7 @@ impl DoorBudgets {
 }
 
 impl DoorListener {
-    /// Accepts the next program.
+    /// Cannot be called: there is no value of this type.
     pub async fn accept(&self) -> (Stream, Caller) {
         match *self {}
     }
