@@ -117,7 +117,15 @@ pub(crate) struct Stage {
     pub(crate) broker: Broker,
     pub(crate) client: Client,
     pub(crate) reader: &'static str,
-    _stack: Option<(Pcscd, VirtualCard)>,
+    /// What the broker's PC/SC is.
+    _stack: Option<Stack>,
+}
+
+/// A private pcscd with a card, and the broker at whose door another one is a program.
+struct Stack {
+    _outer: Option<Broker>,
+    _card: VirtualCard,
+    _pcscd: Pcscd,
 }
 
 impl Stage {
@@ -142,7 +150,20 @@ impl Stage {
     pub(crate) async fn pcsc_with(protocol: Protocol, configuration: &str) -> anyhow::Result<Self> {
         let world = PcscWorld::new(configuration, CardOptions { protocol, ..CardOptions::default() }).await?;
         let client = world.broker.client().await?;
-        Ok(Self { client, broker: world.broker, reader: READER, _stack: Some((world.pcscd, world.card)) })
+        let stack = Stack { _outer: None, _card: world.card, _pcscd: world.pcscd };
+        Ok(Self { client, broker: world.broker, reader: READER, _stack: Some(stack) })
+    }
+
+    /// The broker is a program at the front door of another one, which has the card.
+    pub(crate) async fn nested(protocol: Protocol) -> anyhow::Result<Self> {
+        let pcscd = Pcscd::start(2)?;
+        let card = VirtualCard::insert(pcscd.port(0), CardOptions { protocol, ..CardOptions::default() })?;
+        let outer = Setup::on(&pcscd)?.door("").start()?;
+        wait_for(&outer, READER, ReaderState::Ready).await?;
+        let broker = Setup::behind(outer.door())?.start()?;
+        wait_for(&broker, READER, ReaderState::Ready).await?;
+        let stack = Stack { _outer: Some(outer), _card: card, _pcscd: pcscd };
+        Ok(Self { client: broker.client().await?, broker, reader: READER, _stack: Some(stack) })
     }
 
     /// A unit of the stage's client on its reader.
@@ -277,6 +298,21 @@ macro_rules! over_both_backends {
     };
 }
 pub(crate) use over_both_backends;
+
+/// Runs each story with a broker that is a program at the door of another one, as `nested::STORY`.
+macro_rules! behind_another_broker {
+    ($protocol:ident: $($story:ident),+ $(,)?) => {
+        mod nested {
+            $(#[test] fn $story() -> anyhow::Result<()> {
+                use cardbroker_core::slot::Protocol;
+
+                use crate::world::{Stage, tell};
+                tell(async { super::$story(Stage::nested(Protocol::$protocol).await?).await })
+            })+
+        }
+    };
+}
+pub(crate) use behind_another_broker;
 
 /// Runs each story over pcsc-lite as it is, and with all habits of other systems' PC/SC at once: as `pcsc_lite::STORY`
 /// and `all_habits::STORY`.

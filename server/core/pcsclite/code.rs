@@ -54,9 +54,12 @@ impl Code {
 
 impl From<&Failure> for Code {
     /// The code on which PC/SC programs take the right action. A command that may have run without an answer
-    /// is [`Code::NOT_TRANSACTED`], after which clients reconnect.
+    /// is [`Code::NOT_TRANSACTED`], after which clients reconnect: with the code of a removal or a reset they would
+    /// take it for a command that was not sent, and repeat it.
     fn from(failure: &Failure) -> Self {
         match failure.reason {
+            Reason::CardMute | Reason::ResetFailed => Self::UNRESPONSIVE_CARD,
+            _ if failure.delivery != Delivery::NotSent => Self::NOT_TRANSACTED,
             Reason::NoCard => Self::NO_SMARTCARD,
             Reason::CardRemoved | Reason::InsertionChanged => Self::REMOVED_CARD,
             Reason::CardReset
@@ -65,7 +68,6 @@ impl From<&Failure> for Code {
             | Reason::StateChanged
             | Reason::PrecedingFailed
             | Reason::UnitTooLong => Self::RESET_CARD,
-            Reason::CardMute | Reason::ResetFailed => Self::UNRESPONSIVE_CARD,
             Reason::ProtocolMismatch | Reason::UnsupportedLength => Self::PROTO_MISMATCH,
             Reason::Denied | Reason::PinLastTry | Reason::Unauthenticated => Self::SECURITY_VIOLATION,
             Reason::PinKnownWrong => Self::WRONG_CHV,
@@ -76,13 +78,10 @@ impl From<&Failure> for Code {
             Reason::ShuttingDown => Self::SERVICE_STOPPED,
             Reason::InvalidRequest => Self::INVALID_PARAMETER,
             Reason::NotImplemented => Self::UNSUPPORTED_FEATURE,
-            Reason::HeldElsewhere | Reason::QueueFull | Reason::QueueTimeout | Reason::DeadlineNear
-                if failure.delivery == Delivery::NotSent =>
-            {
+            Reason::HeldElsewhere | Reason::QueueFull | Reason::QueueTimeout | Reason::DeadlineNear => {
                 Self::SHARING_VIOLATION
             }
-            _ if failure.delivery == Delivery::NotSent => Self::INTERNAL_ERROR,
-            _ => Self::NOT_TRANSACTED,
+            _ => Self::INTERNAL_ERROR,
         }
     }
 }
@@ -106,7 +105,9 @@ mod tests {
         ] {
             assert_eq!(not_sent(reason), Code(code), "{reason:?}");
         }
-        assert_eq!(Code::from(&Failure::unknown(Reason::CardLost, "m")), Code::NOT_TRANSACTED);
+        for reason in [Reason::CardLost, Reason::CardRemoved, Reason::LeaseRevoked, Reason::ReaderGone] {
+            assert_eq!(Code::from(&Failure::unknown(reason, "m")), Code::NOT_TRANSACTED, "{reason:?}");
+        }
         assert_eq!(Code::from(&Failure::executed(Reason::ResponseLost, "m")), Code::NOT_TRANSACTED);
     }
 }
