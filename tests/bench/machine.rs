@@ -82,9 +82,9 @@ impl Times {
 
 /// The share of the time between two looks in which the processors were not idle, in percent.
 fn busy(before: Times, after: Times) -> u32 {
-    let all = after.all.saturating_sub(before.all).max(1);
+    let all = after.all.saturating_sub(before.all);
     let idle = after.idle.saturating_sub(before.idle).min(all);
-    u32::try_from(100 * (all - idle) / all).unwrap_or(100)
+    u32::try_from(100 * (all - idle) / all.max(1)).unwrap_or(100)
 }
 
 #[cfg(test)]
