@@ -90,7 +90,7 @@ mod tests {
     use cardbroker_core::{
         caller::Caller,
         status::State,
-        user::{Account, SystemUser},
+        user::{Account, example_account},
     };
 
     use super::*;
@@ -100,9 +100,18 @@ mod tests {
     const FIRST: &str = "readers/simulated-reader-00";
     const SECOND: &str = "readers/simulated-reader-01";
 
-    /// Rules by which user 1001 sees this reader, and the broker's own user all readers.
+    /// Two users of this system, the broker's own and a guest, and the guest in a rule.
+    fn owner_guest_and_name() -> (Account, Account, &'static str) {
+        match cfg!(windows) {
+            true => (example_account(1001), example_account(1003), "sid:S-1-5-21-7-7-7-1003"),
+            false => (Account::unix(1000, 0), Account::unix(1001, 0), "uid:1001"),
+        }
+    }
+
+    /// Rules by which the guest sees this reader, and the broker's own user all readers.
     fn rules(reader: &str) -> Vec<Rule> {
-        let guest = format!("principals = ['uid:1001'], readers = ['{reader}'], allow = ['see', 'watch']");
+        let (_, _, guest) = owner_guest_and_name();
+        let guest = format!("principals = ['{guest}'], readers = ['{reader}'], allow = ['see', 'watch']");
         let text = format!("rule = [{{ name = 'guest', {guest} }}]");
         Config::parse("c.toml".as_ref(), &text).unwrap().rules
     }
@@ -137,10 +146,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_watch_continues_only_for_its_caller_and_rules() {
-        let policy = Policy::new(rules("simulated-reader-00"), SystemUser::unix(1000));
+        let (owner, guest, _) = owner_guest_and_name();
+        let own_user = owner.user();
+        let policy = Policy::new(rules("simulated-reader-00"), own_user);
         let (backend, trail) = (Arc::new(Simulated::new(2)), AuditTrail::default());
         let (broker, tasks) = Broker::start(backend, Config::default(), policy, trail, "e".into()).await.unwrap();
-        let [owner, guest] = [1000, 1001].map(|uid| Caller::local(1, Account::unix(uid, 0), None, None));
+        let [owner, guest] = [owner, guest].map(|account| Caller::local(1, account, None, None));
 
         assert_eq!(broker.readers(&owner).iter().count(), 2, "the start waits for the first poll of the readers");
         let mut watch = broker.watch(&owner, "");
@@ -154,7 +165,7 @@ mod tests {
         assert_eq!(shown(broker.watch(&guest, &token).news()), format!("all: +{FIRST}"), "another caller's token");
         assert_eq!(shown(broker.watch(&owner, &guest_token).news()), format!("all: +{FIRST} +{SECOND}"));
 
-        broker.set_policy(Policy::new(rules("simulated-reader-01"), SystemUser::unix(1000)));
+        broker.set_policy(Policy::new(rules("simulated-reader-01"), own_user));
         guests.changed().await.unwrap();
         assert_eq!(shown(guests.news()), format!("change: +{SECOND} -{FIRST}"));
         assert_eq!(shown(guests.news()), "nothing");
