@@ -92,7 +92,7 @@ pub(crate) fn access_list(owner: &Sid, group: Option<&Sid>) -> String {
 ///
 /// # Errors
 /// The operating system's, also if the client does not allow the broker to learn its user;
-/// [`io::ErrorKind::PermissionDenied`] if the client's token has its user for denials only.
+/// [`io::ErrorKind::PermissionDenied`] if the client's token is that of a restricted process.
 pub fn client_identity(pipe: &NamedPipeServer) -> io::Result<Identity> {
     Identity::of(&client_token(pipe.as_raw_handle())?)
 }

@@ -10,8 +10,8 @@ use std::{
 use windows_sys::Win32::{
     Foundation::{ERROR_INSUFFICIENT_BUFFER, HANDLE},
     Security::{
-        GetTokenInformation, SID_AND_ATTRIBUTES, TOKEN_GROUPS, TOKEN_INFORMATION_CLASS, TOKEN_QUERY, TOKEN_USER,
-        TokenGroups, TokenUser,
+        GetTokenInformation, IsTokenRestricted, SID_AND_ATTRIBUTES, TOKEN_GROUPS, TOKEN_INFORMATION_CLASS, TOKEN_QUERY,
+        TOKEN_USER, TokenGroups, TokenUser,
     },
     System::{
         SystemServices::{SE_GROUP_ENABLED, SE_GROUP_USE_FOR_DENY_ONLY},
@@ -41,12 +41,14 @@ impl Identity {
     /// The identity in an access token that was opened for queries.
     ///
     /// # Errors
-    /// The operating system's; [`io::ErrorKind::PermissionDenied`] if the token has its user for denials only: such a
-    /// process may not use what the user may.
+    /// The operating system's; [`io::ErrorKind::PermissionDenied`] if the token has its user for denials only, or is
+    /// restricted to some SIDs: such a process may not use everything that the user may.
     pub(crate) fn of(token: &impl AsHandle) -> io::Result<Self> {
         let (user, attributes) = user_with_attributes(token)?;
-        if is_for_denials(attributes) {
-            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the token has its user for denials only"));
+        // SAFETY: the token is open during the call, which takes nothing else.
+        let is_restricted = unsafe { IsTokenRestricted(token.as_handle().as_raw_handle()) } != 0;
+        if is_restricted || is_for_denials(attributes) {
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the token is that of a restricted process"));
         }
         Ok(Self { user, groups: enabled_groups(token)? })
     }
