@@ -23,8 +23,12 @@ build() {
         return
     fi
     # With the programs of the stories. One command, so that all have the same dependencies.
-    packages='-p cardbroker-server -p cardbroker -p cardbroker-client -p cardbroker-windows'
-    cargo build --bins --example pairs || return 1
+    packages='-p cardbroker-server -p cardbroker -p cardbroker-client -p cardbroker-windows -p cardbroker-c'
+    cargo build --lib --bins --example pairs || return 1
+    # The first program in C, with the library beside it.
+    folder=$target/$triple/debug
+    "$here/in-compiler" x86_64-w64-mingw32-gcc -std=c11 -O1 -Wall -Wextra -Wpedantic -Werror -Iclient/c/include \
+        client/c/examples/first.c -o "$folder/c-first.exe" -L"$folder" -l:libcardbroker.dll.a || return 1
     packages='-p cardbroker-pipe -p cardbroker-local -p cardbroker-apdu-bytes -p cardbroker-proto -p cardbroker-client'
     packages="$packages -p cardbroker-core -p cardbroker-server -p cardbroker"
     cargo test --no-run --lib --bins --message-format=json-render-diagnostics >"$target/windows-tests.json" || return 1

@@ -1,13 +1,16 @@
 #!/bin/sh
 # Checks that the programs import only functions of a list, imports.txt, which was read against what is known of
-# Windows 7. A new function is added there by hand. Usage: imports.sh PROFILE
+# Windows 7. A new function is added there by hand. The same for the library in C of the profile debug, whose exports are
+# those of Linux. Usage: imports.sh PROFILE
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/cache.sh"
 allowed=$here/imports.txt
 failed=0
-for program in cardbrokerd cardbroker; do
-    file=$target/$triple/$1/$program.exe
+programs='cardbrokerd.exe cardbroker.exe'
+[ "$1" != debug ] || programs="$programs cardbroker.dll"
+for program in $programs; do
+    file=$target/$triple/$1/$program
     # `DLL Name: KERNEL32.dll`, then lines with an address, a hint and a name.
     found=$("$here/in-compiler" x86_64-w64-mingw32-objdump -p "$file" | awk '
         /DLL Name:/ { dll = tolower($3); next }
@@ -21,4 +24,10 @@ for program in cardbrokerd cardbroker; do
     fi
     echo "    $program: $(printf '%s\n' "$found" | wc -l) functions"
 done
+if [ "$1" = debug ]; then
+    # Lines with a number in brackets and a name.
+    "$here/in-compiler" x86_64-w64-mingw32-objdump -p "$target/$triple/debug/cardbroker.dll" |
+        sed -n '/Ordinal\/Name Pointer/,$s/^[[:space:]]*\[ *[0-9]*\] //p' | LC_ALL=C sort |
+        diff "$clone/client/c/symbols.golden.txt" - || failed=1
+fi
 exit "$failed"

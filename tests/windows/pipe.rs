@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use anyhow::ensure;
-use cardbroker_tests::harness::programs::Program;
+use anyhow::{Context, ensure};
+use cardbroker_tests::harness::{programs::Program, run};
 
 use super::wine::{Broker, program};
 
@@ -40,22 +40,30 @@ fn the_broker_knows_its_own_user_at_the_pipe() -> anyhow::Result<()> {
 }
 
 #[test]
-fn rules_concern_the_groups_of_the_clients_token() -> anyhow::Result<()> {
+fn a_program_in_c_uses_a_card_over_the_pipe() -> anyhow::Result<()> {
+    let broker = Broker::start(None, &["--simulate", "1"])?;
+    let first = run::run(program("c-first")?.env("CARDBROKER_ENDPOINT", broker.pipe()))?;
+    ensure!(first.code == Some(0) && first.out.trim_end().ends_with("9000"), "{first:?}");
+    Ok(())
+}
+
+#[test]
+fn a_rule_with_a_sid_concerns_the_clients_user() -> anyhow::Result<()> {
+    let seen = Broker::start(None, &["--simulate", "1"])?.run(&["--json", "broker"])?;
+    let sid = seen.out.split("user ").nth(1).and_then(|rest| rest.split('"').next()).context("no user")?;
     let folder = tempfile::tempdir()?;
     let config = folder.path().join("c.toml");
-    // Every process has the first group, and none has the user of the second rule among its groups.
-    fs::write(
-        &config,
-        "rule = [
-            { name = 'in', principals = ['group:Everyone'], readers = ['simulated-reader-00'], allow = ['see'] },
-            { name = 'out', principals = ['sid:S-1-5-20'], readers = ['simulated-reader-01'], allow = ['see'] },
-        ]",
-    )?;
+    // The second rule is for another user, and only a SID that the system knows as a user's can be denied anything.
+    let rule = |sid, reader| {
+        format!("{{ name = 'r{reader}', principals = ['sid:{sid}'], readers = ['{reader}'], deny = ['all'] }}")
+    };
+    let rules = [rule(sid, "simulated-reader-00"), rule("S-1-5-20", "simulated-reader-01")];
+    fs::write(&config, format!("rule = [{}]", rules.join(", ")))?;
     let config = format!("Z:{}", config.display()).replace('/', r"\");
     let broker = Broker::start(None, &["--simulate", "2", "--config", &config])?;
     let readers = broker.run(&["readers"])?;
-    ensure!(readers.code == Some(0) && readers.out.contains("simulated-reader-00"), "{readers:?}");
-    ensure!(!readers.out.contains("simulated-reader-01"), "{readers:?}");
+    ensure!(readers.code == Some(0) && readers.out.contains("simulated-reader-01"), "{readers:?}");
+    ensure!(!readers.out.contains("simulated-reader-00"), "{readers:?}");
     Ok(())
 }
 
@@ -84,8 +92,8 @@ fn a_second_broker_does_not_start_on_the_pipe() -> anyhow::Result<()> {
 
 #[test]
 fn files_are_in_the_users_folder() -> anyhow::Result<()> {
-    let made = cardbroker_tests::harness::run::run(program("cardbrokerd")?.args(["token", "new", "story"]))?;
-    let removed = cardbroker_tests::harness::run::run(program("cardbrokerd")?.args(["token", "remove", "story"]))?;
+    let made = run::run(program("cardbrokerd")?.args(["token", "new", "story"]))?;
+    let removed = run::run(program("cardbrokerd")?.args(["token", "remove", "story"]))?;
     ensure!(made.code == Some(0) && removed.code == Some(0), "{made:?} {removed:?}");
     ensure!(made.err.contains(r"AppData\Local\cardbroker\tokens"), "{made:?}");
     Ok(())
