@@ -31,11 +31,12 @@ pub struct ListenConfig {
     /// Permissions of the socket; the owner may always read and write. Default: 0600.
     #[serde(deserialize_with = "v::socket_mode", serialize_with = "v::write_octal")]
     pub socket_mode: u32,
-    /// The group that owns the socket and its folder. Default: the broker's own.
+    /// The group that owns the socket and its folder, by default the broker's own; on Windows the group that may open
+    /// the pipe, by default none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub socket_group: Option<SocketGroup>,
-    /// The group of Windows that may open the pipe besides its owner, SYSTEM and the administrators. Default: none.
-    /// Without effect elsewhere.
+    /// The group of Windows that may open the pipe besides its owner, SYSTEM and the administrators, in place of
+    /// `socket_group`. Default: none. Without effect elsewhere.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pipe_group: Option<PipeGroup>,
     /// The TCP port beside the socket. Default: none.

@@ -61,6 +61,11 @@ impl SystemGroup {
     pub fn gid(self) -> Option<u32> {
         self.0.number()
     }
+
+    /// The SID; `None` for a group of Unix.
+    pub fn sid(self) -> Option<Sid> {
+        self.0.sid()
+    }
 }
 
 impl Id {
@@ -206,7 +211,9 @@ mod tests {
         assert_eq!(users.map(|user| user.to_string()), ["18", "S-1-5-18", "S-1-5-19"]);
         assert_eq!(users.map(SystemUser::uid), [Some(18), None, None]);
         assert!(users[0] < users[1] && users[1] < users[2]);
-        assert_eq!(format!("{:?} {:?}", users[0], SystemGroup::windows(Sid::SYSTEM)), "18 S-1-5-18");
+        let groups = [SystemGroup::unix(18), SystemGroup::windows(Sid::SYSTEM)];
+        assert_eq!(format!("{:?} {:?}", users[0], groups[1]), "18 S-1-5-18");
+        assert_eq!(groups.map(|group| (group.gid(), group.sid())), [(Some(18), None), (None, Some(Sid::SYSTEM))]);
         for number in 0..6 {
             let (user, account) = (example(number), example_account(number));
             assert_eq!((user == example(number + 2), account.user()), (false, user));

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Checks that the programs import only functions of a list, imports.txt, which was read against what is known of
-# Windows 7. A new function is added there by hand. The same for the library in C of the profile debug, whose exports are
-# those of Linux. Usage: imports.sh PROFILE
+# Windows 7. A new function is added there by hand. With the profile debug the same for the library in C, whose exports
+# are those of Linux. Usage: imports.sh PROFILE
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/cache.sh"

@@ -37,7 +37,7 @@ impl BoundPipe {
     /// inside a runtime.
     ///
     /// # Errors
-    /// [`BindError`], if another broker runs, or the path is no pipe's.
+    /// [`BindError`], if another broker runs, the path is no pipe's, or two groups are to open it.
     pub(super) fn bind(config: &ListenConfig) -> Result<Self, BindError> {
         let path = &config.socket;
         let failed = |action| move |source| BindError::Io { socket: path.clone(), action, source };
@@ -49,8 +49,7 @@ impl BoundPipe {
             io::ErrorKind::WouldBlock => BindError::AlreadyRunning { socket: path.clone() },
             _ => failed("lock its lock file")(error),
         })?;
-        let group = config.pipe_group.as_ref().map(|group| group.as_str().parse::<Sid>()).transpose();
-        let group = group.map_err(|problem| BindError::Unfit { socket: path.clone(), problem })?;
+        let group = group(config).map_err(|problem| BindError::Unfit { socket: path.clone(), problem })?;
         let access = Access::new(group.as_ref()).map_err(failed("make its access list"))?;
         let instances = Instances::first(name, access).map_err(|error| match error.kind() {
             // Another process has the pipe, or another user a pipe of this name.
@@ -63,6 +62,16 @@ impl BoundPipe {
     /// Starts to accept clients. Must be called inside a runtime.
     pub(super) fn listen(self) -> (Listener, PipeLock) {
         (Listener::start(self.instances), self.lock)
+    }
+}
+
+/// The group that may open the pipe.
+pub(super) fn group(config: &ListenConfig) -> Result<Option<Sid>, String> {
+    match (&config.pipe_group, &config.socket_group) {
+        (Some(_), Some(_)) => Err("both pipe_group and socket_group name its group: remove one of them".into()),
+        (Some(group), None) => group.as_str().parse().map(Some),
+        (None, Some(group)) => group.group.sid().map(|sid| sid.to_string().parse()).transpose(),
+        (None, None) => Ok(None),
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use cardbroker_core::caller::Identity;
+use cardbroker_core::{caller::Identity, user::SystemUser};
 use cardbroker_pipe::connect;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -15,9 +15,13 @@ use tokio::{
 
 use super::{
     accept::{Listener, MAX_SILENT},
-    pipe::{BoundPipe, PipeLock},
+    pipe::{BoundPipe, PipeLock, group},
 };
-use crate::{config::ListenConfig, listen::BindError, policy::accounts};
+use crate::{
+    config::{ListenConfig, PipeGroup, SocketGroup},
+    listen::BindError,
+    policy::accounts,
+};
 
 const LONGEST: Duration = Duration::from_secs(20);
 
@@ -87,6 +91,23 @@ async fn a_pipe_has_one_broker() {
     assert!(matches!(BoundPipe::bind(&config), Err(BindError::AlreadyRunning { .. })));
     drop(first);
     BoundPipe::bind(&config).unwrap();
+}
+
+#[tokio::test]
+async fn a_group_opens_the_pipe_by_name_or_by_sid() {
+    let everyone = "S-1-1-0";
+    let name = accounts::user_name(SystemUser::windows(everyone.parse().unwrap())).unwrap();
+    let with = |pipe_group: bool, socket_group: bool| ListenConfig {
+        pipe_group: pipe_group.then(|| PipeGroup::try_from(everyone.to_owned()).unwrap()),
+        socket_group: socket_group.then(|| SocketGroup::try_from(name.clone()).unwrap()),
+        ..config().0
+    };
+    assert_eq!(group(&with(false, false)), Ok(None));
+    for config in [with(true, false), with(false, true)] {
+        assert_eq!(group(&config), Ok(Some(everyone.parse().unwrap())));
+        BoundPipe::bind(&config).unwrap();
+    }
+    assert!(matches!(BoundPipe::bind(&with(true, true)), Err(BindError::Unfit { .. })));
 }
 
 #[tokio::test]

@@ -122,8 +122,8 @@ mod tests {
     fn other_names_are_refused_with_a_form_that_works() {
         for (text, words) in [
             ("user:no such user", "there is no user `no such user`: use another name, or its SID (sid:S-1-…)"),
-            ("user:1000", "a user of Windows has no number: use its name with its domain (user:DOMAIN\\NAME)"),
-            ("uid:0", "a user of Windows has no number"),
+            ("user:1000", "there is no user `1000`: use another name, or its SID"),
+            ("uid:0", "a user of Windows has no number: use its name with its domain (user:DOMAIN\\NAME)"),
         ] {
             let told = identity(text).unwrap_err();
             assert!(told.starts_with(words), "{text}: {told}");
