@@ -36,8 +36,9 @@ pub extern "C" fn cardbroker_connect_options_new() -> Option<Box<ConnectOptions>
     value(None, || Some(Box::new(ConnectOptions(Settings::new(Options::from_environment())))))
 }
 
-/// Sets the address of the broker: unix:/path, https://HOST:PORT, http://HOST:PORT on this machine,
-/// or tcp:auto. NULL: the one in CARDBROKER_ENDPOINT, or else the first default place that works.
+/// Sets the address of the broker: unix:/path or on Windows npipe:////./pipe/NAME,
+/// https://HOST:PORT, http://HOST:PORT on this machine, or tcp:auto. NULL: the one in
+/// CARDBROKER_ENDPOINT, or else the first default place that works.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cardbroker_connect_options_set_endpoint(
     options: Option<&ConnectOptions>,

@@ -665,8 +665,9 @@ void cardbroker_commands_free(cardbroker_commands *commands);
 // file of CARDBROKER_TOKEN_FILE, if these are set.
 cardbroker_connect_options *cardbroker_connect_options_new(void);
 
-// Sets the address of the broker: unix:/path, https://HOST:PORT, http://HOST:PORT on this machine,
-// or tcp:auto. NULL: the one in CARDBROKER_ENDPOINT, or else the first default place that works.
+// Sets the address of the broker: unix:/path or on Windows npipe:////./pipe/NAME,
+// https://HOST:PORT, http://HOST:PORT on this machine, or tcp:auto. NULL: the one in
+// CARDBROKER_ENDPOINT, or else the first default place that works.
 int32_t cardbroker_connect_options_set_endpoint(const cardbroker_connect_options *options,
                                                 const char *endpoint);
 
