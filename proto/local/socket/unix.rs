@@ -1,6 +1,9 @@
 //! The default sockets: the user's in the runtime folder, and the system's.
 
-use std::path::{Path, PathBuf};
+use std::{
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+};
 
 use rustix::{
     net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with},
@@ -65,9 +68,23 @@ pub fn system_answers() -> bool {
 /// Whether a process listens on `socket`. Does not wait.
 fn accepts(socket: &Path) -> bool {
     let Ok(address) = SocketAddrUnix::new(socket) else { return false };
+    probe().is_ok_and(|probe| connect(&probe, &address).is_ok())
+}
+
+/// A socket that does not wait, and that children do not inherit.
+#[cfg(not(target_vendor = "apple"))]
+fn probe() -> rustix::io::Result<OwnedFd> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
-        .is_ok_and(|probe| connect(&probe, &address).is_ok())
+}
+
+/// The same in three steps: there are no flags for it here.
+#[cfg(target_vendor = "apple")]
+fn probe() -> rustix::io::Result<OwnedFd> {
+    let probe = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::empty(), None)?;
+    rustix::io::fcntl_setfd(&probe, rustix::io::FdFlags::CLOEXEC)?;
+    rustix::io::ioctl_fionbio(&probe, true)?;
+    Ok(probe)
 }
 
 fn runtime_variable() -> Option<PathBuf> {
