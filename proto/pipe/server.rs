@@ -1,4 +1,4 @@
-//! The broker's side of a pipe: its instances, who may open them, and who has.
+//! The broker's side of a pipe: its instances with their access list, and the users of its clients.
 
 use std::{
     ffi::c_void,

@@ -6,27 +6,16 @@ use cardbroker_client::{CardReset, Client, Disposition, ErrorReason, Session, he
 use cardbroker_tests::harness::run::{cardbroker, run_with_input};
 use tokio::time::timeout;
 
-use crate::world::{
-    INCREMENT, LONG, PROTECTED, SELECT_AND_FETCH, Stage, VERIFY, answers, behind_another_broker, over_both_backends,
-    told, unit,
-};
+use crate::world::{INCREMENT, LONG, PROTECTED, SELECT_AND_FETCH, Stage, VERIFY, answers, over_all_stacks, told, unit};
 
-over_both_backends! { T1:
+over_all_stacks! { T1:
     verification_lasts_for_the_session_and_no_longer,
     a_session_runs_pipelined_commands_in_order,
     a_session_survives_a_failed_message,
     a_dropped_session_frees_the_card_for_waiters,
     a_session_revoked_for_idling_gets_the_cause,
-    a_script_runs_in_one_session,
-}
-
-behind_another_broker! { T1:
-    verification_lasts_for_the_session_and_no_longer,
-    a_session_runs_pipelined_commands_in_order,
-    a_session_survives_a_failed_message,
-    a_dropped_session_frees_the_card_for_waiters,
-    a_session_revoked_for_idling_gets_the_cause,
-    a_script_runs_in_one_session,
+    a_script_runs_in_one_session;
+    not nested:
 }
 
 async fn run(session: &Session, apdus: &[&str]) -> anyhow::Result<Vec<String>> {

@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 use cardbroker_client::{CardReset, Command, ErrorReason, ReaderState, StatusWordSource, hex};
 
 use crate::world::{
-    COUNT, GET_RESPONSE, INCREMENT, PROTECTED, SELECT, SELECT_AND_FETCH, Stage, VERIFY, answers, arrived,
-    behind_another_broker, fault, over_both_backends, refusal, slow, wait_for, wait_until,
+    COUNT, GET_RESPONSE, INCREMENT, PROTECTED, SELECT, SELECT_AND_FETCH, Stage, VERIFY, answers, arrived, fault,
+    over_all_stacks, over_both_backends, refusal, slow, wait_for, wait_until,
 };
 
 const FCI_START: &str = "6F118406F04341524401";
 
-over_both_backends! { T1:
+// After a failed exchange, and with a mute card, an outer broker resets the card: another insertion for its programs.
+over_all_stacks! { T1:
     select_and_fetch_are_one_answer,
     raw_commands_are_sent_unchanged,
     a_wrong_le_is_corrected,
@@ -24,29 +25,11 @@ over_both_backends! { T1:
     a_unit_waits_for_a_later_card,
     a_card_removed_during_a_command_means_unknown_delivery,
     a_swapped_card_is_another_insertion,
+    a_unit_that_began_finishes_without_its_client,
+    the_deadline_is_answered_in_time;
+    not nested:
     a_failed_exchange_with_the_card_present_is_recovered,
-    a_mute_card_is_reported_and_recovers_when_reinserted,
-    a_unit_that_began_finishes_without_its_client,
-    the_deadline_is_answered_in_time,
-}
-
-// Not a failed exchange nor a mute card: the outer broker then resets the card, which is another insertion for its
-// programs.
-behind_another_broker! { T1:
-    select_and_fetch_are_one_answer,
-    raw_commands_are_sent_unchanged,
-    a_wrong_le_is_corrected,
-    long_answers_are_complete,
-    extended_length_goes_through,
-    a_continuing_instruction_of_the_cards_own_is_used,
-    a_reset_before_the_unit_clears_the_verification,
-    a_refused_pin_stops_the_unit,
-    conditions_are_compared_when_the_turn_comes,
-    a_unit_waits_for_a_later_card,
-    a_card_removed_during_a_command_means_unknown_delivery,
-    a_swapped_card_is_another_insertion,
-    a_unit_that_began_finishes_without_its_client,
-    the_deadline_is_answered_in_time,
+    a_mute_card_is_reported_and_recovers_when_reinserted
 }
 
 mod strict_t0 {

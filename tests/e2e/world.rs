@@ -272,47 +272,43 @@ pub(crate) async fn wait_for(broker: &Broker, reader: &str, state: ReaderState) 
     watch.readers().get(reader).cloned().context("gone")
 }
 
+/// Runs each story in a module of this name, on a stage of its own.
+macro_rules! on_stage {
+    ($module:ident, $stage:expr, $($story:ident),+) => {
+        mod $module {
+            $(#[test] fn $story() -> anyhow::Result<()> {
+                use cardbroker_core::slot::Protocol;
+
+                use crate::world::{Stage, tell};
+                tell(async { super::$story($stage.await?).await })
+            })+
+        }
+    };
+}
+pub(crate) use on_stage;
+
 /// Runs each story over both backends: as `simulated::STORY` and `pcsc::STORY`, on a card with the protocol, and with
 /// the broker's configuration if one is given.
 macro_rules! over_both_backends {
     ($protocol:ident: $($story:ident),+ $(,)?) => {
-        over_both_backends! { $protocol, "": $($story),+ }
+        crate::world::over_both_backends! { $protocol, "": $($story),+ }
     };
     ($protocol:ident, $configuration:literal: $($story:ident),+ $(,)?) => {
-        mod simulated {
-            $(#[test] fn $story() -> anyhow::Result<()> {
-                use cardbroker_core::slot::Protocol;
-
-                use crate::world::{Stage, tell};
-                tell(async { super::$story(Stage::simulated_with(Protocol::$protocol, $configuration).await?).await })
-            })+
-        }
-        mod pcsc {
-            $(#[test] fn $story() -> anyhow::Result<()> {
-                use cardbroker_core::slot::Protocol;
-
-                use crate::world::{Stage, tell};
-                tell(async { super::$story(Stage::pcsc_with(Protocol::$protocol, $configuration).await?).await })
-            })+
-        }
+        crate::world::on_stage! { simulated, Stage::simulated_with(Protocol::$protocol, $configuration), $($story),+ }
+        crate::world::on_stage! { pcsc, Stage::pcsc_with(Protocol::$protocol, $configuration), $($story),+ }
     };
 }
 pub(crate) use over_both_backends;
 
-/// Runs each story with a broker that is a program at the door of another one, as `nested::STORY`.
-macro_rules! behind_another_broker {
-    ($protocol:ident: $($story:ident),+ $(,)?) => {
-        mod nested {
-            $(#[test] fn $story() -> anyhow::Result<()> {
-                use cardbroker_core::slot::Protocol;
-
-                use crate::world::{Stage, tell};
-                tell(async { super::$story(Stage::nested(Protocol::$protocol).await?).await })
-            })+
-        }
+/// Runs each story over both backends, and those of the first list also with a broker that is a program at the door of
+/// another one, as `nested::STORY`.
+macro_rules! over_all_stacks {
+    ($protocol:ident: $($story:ident),+; not nested: $($other:ident),*) => {
+        crate::world::over_both_backends! { $protocol: $($story,)+ $($other),* }
+        crate::world::on_stage! { nested, Stage::nested(Protocol::$protocol), $($story),+ }
     };
 }
-pub(crate) use behind_another_broker;
+pub(crate) use over_all_stacks;
 
 /// Runs each story over pcsc-lite as it is, and with all habits of other systems' PC/SC at once: as `pcsc_lite::STORY`
 /// and `all_habits::STORY`.
