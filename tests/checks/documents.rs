@@ -130,15 +130,62 @@ fn the_exit_codes_in_the_documents_are_those_of_the_help() {
     assert_eq!(found, 2, "one table for each program");
 }
 
-/// Names in backticks: paths of files and folders, and `Type::function`.
-fn names(text: &str) -> Vec<String> {
+/// The text of a document without its blocks of code.
+fn prose(text: &str) -> String {
     let mut in_block = false;
     let lines = text.lines().filter(|line| {
-        in_block ^= line.trim_start().starts_with("```");
-        !in_block
+        let is_fence = line.trim_start().starts_with("```");
+        in_block ^= is_fence;
+        !in_block && !is_fence
     });
-    let joined = lines.collect::<Vec<_>>().join("\n");
-    joined.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Names in backticks: paths of files and folders, and `Type::function`.
+fn names(text: &str) -> Vec<String> {
+    prose(text).split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+/// The targets of a document's links, without those on other hosts.
+fn links(text: &str) -> Vec<String> {
+    let prose = prose(text);
+    let targets = prose.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    targets.filter(|target| !target.contains("://")).map(str::to_owned).collect()
+}
+
+/// The anchors of a document's headings, as GitHub makes them.
+fn anchors(text: &str) -> Vec<String> {
+    let text = prose(text);
+    let headings = text.lines().filter_map(|line| line.starts_with('#').then(|| line.trim_start_matches('#').trim()));
+    let letter = |letter: char| match letter {
+        ' ' => Some('-'),
+        letter if letter.is_alphanumeric() || letter == '-' || letter == '_' => letter.to_lowercase().next(),
+        _ => None,
+    };
+    headings.map(|heading| heading.chars().filter_map(letter).collect()).collect()
+}
+
+/// Whether a link in the document at `path` leads to a file or a heading that does not exist.
+fn is_dead_link(path: &str, link: &str, files: &[(String, String)]) -> bool {
+    let (target, anchor) = link.split_once('#').map_or((link, None), |(target, anchor)| (target, Some(anchor)));
+    let mut parts: Vec<&str> = path.split('/').collect();
+    if !target.is_empty() {
+        parts.pop();
+        for part in target.trim_end_matches('/').split('/') {
+            match part {
+                "." => {}
+                ".." => drop(parts.pop()),
+                part => parts.push(part),
+            }
+        }
+    }
+    let found = parts.join("/");
+    let text = files.iter().find(|(path, _)| *path == found).map(|(_, text)| text);
+    match (text, anchor) {
+        (Some(text), Some(anchor)) => !anchors(text).iter().any(|known| known == anchor),
+        (Some(_), None) => false,
+        (None, _) => !files.iter().any(|(path, _)| path.starts_with(&format!("{found}/"))),
+    }
 }
 
 /// Whether a name in a document is a path in the repository that does not exist.
@@ -183,7 +230,36 @@ fn every_path_and_function_in_the_documents_exists() {
 }
 
 #[test]
+fn every_link_in_the_documents_leads_somewhere() {
+    let files = sources::all();
+    let mut dead = Vec::new();
+    for (path, text) in documents() {
+        let missing = links(&text).into_iter().filter(|link| is_dead_link(&path, link, &files));
+        dead.extend(missing.map(|link| format!("{path}: ({link})")));
+    }
+    assert!(dead.is_empty(), "\n{}\n", dead.join("\n"));
+}
+
+#[test]
+fn planted_dead_links_are_found() {
+    let text = "# A Page, of `many`\n[one](page.md#a-page-of-many) [two](../b.rs) [far](https://host/)";
+    assert_eq!(links(text), ["page.md#a-page-of-many", "../b.rs"]);
+    let files = [("docs/page.md".to_owned(), text.to_owned()), ("b.rs".to_owned(), String::new())];
+    for (link, is_dead) in [
+        ("page.md#a-page-of-many", false),
+        ("#a-page-of-many", false),
+        ("#a-page", true),
+        ("../b.rs", false),
+        ("../docs/", false),
+        ("b.rs", true),
+    ] {
+        assert_eq!(is_dead_link("docs/page.md", link, &files), is_dead, "{link}");
+    }
+}
+
+#[test]
 fn planted_dead_names_are_found() {
+    assert_eq!(names("`a`\n```text\n`x`\n```\n`server/a.rs`"), ["a", "server/a.rs"]);
     let files = [("server/core/turns/lease.rs".to_owned(), "struct Leases; impl Leases { fn end() {} }".to_owned())];
     assert!(is_dead_path("server/core/turns/queue.rs", &files) && is_dead_function("Leases::finish", &files));
     assert!(!is_dead_path("server/core/turns/", &files) && !is_dead_function("Leases::end", &files));
