@@ -16,14 +16,14 @@ use cardbroker_core::{
 
 use crate::trace::TraceHub;
 
-/// What the journals of all readers share.
+/// The parts that the journals of all readers share.
 #[derive(Clone)]
 pub struct Journals {
     /// Passes events on to operators and to the log.
     pub hub: TraceHub,
     /// How long events are kept for operators; `None` if they are not.
     pub recorder: Option<Duration>,
-    /// What is shown of commands.
+    /// The level of detail that is shown of commands.
     pub shown: Arc<ShownRules>,
 }
 
@@ -117,7 +117,7 @@ impl Default for JournalHandle {
     }
 }
 
-/// What journals share in tests of other things.
+/// The shared parts of journals, for tests of other things.
 #[cfg(test)]
 impl Default for Journals {
     fn default() -> Self {

@@ -65,7 +65,7 @@ pub extern "C" fn cardbroker_error_delivery(error: Option<&Error>) -> i32 {
     value(CARDBROKER_DELIVERY_UNSPECIFIED, || error.map_or(CARDBROKER_DELIVERY_UNSPECIFIED, |error| error.delivery))
 }
 
-/// What kind of failure it is (CARDBROKER_ERROR_KIND_…). 0 for NULL.
+/// Returns the kind of the failure (CARDBROKER_ERROR_KIND_…). 0 for NULL.
 #[unsafe(no_mangle)]
 pub extern "C" fn cardbroker_error_kind(error: Option<&Error>) -> i32 {
     value(0, || error.map_or(0, |error| error.kind))

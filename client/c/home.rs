@@ -1,4 +1,4 @@
-//! What all handles of one connection share: the process that they belong to, and the thread that serves them.
+//! The shared part of all handles of one connection: their process, and the thread that serves them.
 
 use std::{
     process,

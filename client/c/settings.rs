@@ -1,4 +1,4 @@
-//! What C sets piece by piece before a call uses it.
+//! Settings that C fills piece by piece before a call uses them.
 
 use std::sync::Mutex;
 

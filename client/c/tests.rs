@@ -8,7 +8,7 @@ use cardbroker_client as client;
 
 use crate::{client::*, commands::*, connect::*, pin_pad::*, turn::*};
 
-/// What is printed once the option is set, and its setter.
+/// The printed text once the option is set, and its setter.
 type Setter<'a> = (&'a str, &'a dyn Fn(&Commands) -> i32);
 
 /// The commands as the client prints them, without their bytes.

@@ -27,7 +27,7 @@ pub(crate) struct TurnArguments {
     /// Reset the card before the first command.
     #[arg(long, value_name = "KIND")]
     reset_before: Option<Reset>,
-    /// What happens to the card afterwards. [default: leave for a unit, reset for a session]
+    /// The treatment of the card afterwards. [default: leave for a unit, reset for a session]
     #[arg(long, value_name = "WHAT")]
     disposition: Option<Afterwards>,
 }

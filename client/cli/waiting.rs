@@ -1,4 +1,4 @@
-//! What a person sees while a request waits for its turn: how many turns are ahead, and behind whom.
+//! The line for a person while a request waits for its turn: how many turns are ahead, and behind whom.
 
 use std::{
     future::Future,

@@ -55,7 +55,7 @@ struct Connection {
     reading: Arc<Reading>,
 }
 
-/// What belongs to one connection. Made before it, and filled by its connector.
+/// The parts that belong to one connection. Made before it, and filled by its connector.
 #[derive(Debug, Default)]
 struct Reading {
     /// The token and the port in the file; empty until the connection is open.

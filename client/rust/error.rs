@@ -58,7 +58,7 @@ impl From<Tried> for Error {
 }
 
 impl Error {
-    /// What ended the search for a broker; `None` unless it is [`Error::NotRunning`].
+    /// The last finding of the search for a broker; `None` unless the error is [`Error::NotRunning`].
     pub fn finding(&self) -> Option<&Finding> {
         match self {
             Self::NotRunning { tried } => tried.last().map(|tried| &tried.finding),

@@ -17,7 +17,7 @@ const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(crate) type Stub = CardBrokerServiceClient<Route>;
 
-/// What happens to a call whose connection was lost before anything from the broker arrived.
+/// The treatment of a call whose connection was lost before anything from the broker arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AfterLoss {
     /// It is made once more.

@@ -50,7 +50,7 @@ mod unix {
         Quiet(stream)
     }
 
-    /// What the sockets of tokio have in common.
+    /// The operations that the sockets of tokio have in common.
     pub(crate) trait Socket: AsFd + AsyncRead + AsyncWrite + Unpin {
         /// Polls until the socket may be written.
         fn poll_writable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>>;

@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 /// The metadata key of the token.
 pub(crate) const TOKEN_METADATA: &str = "authorization";
 
-/// What a token file holds: the token in its first line, then the broker's certificate in PEM.
+/// The content of a token file: the token in its first line, then the broker's certificate in PEM.
 #[derive(Debug)]
 pub(crate) struct TokenFile {
     pub(crate) token: Token,

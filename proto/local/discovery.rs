@@ -48,7 +48,7 @@ pub enum Finding {
     Failed(io::ErrorKind),
 }
 
-/// What was found at a path, and the user who owns it; empty where nothing can be seen, or on TCP.
+/// The thing found at a path, and the user who owns it; empty where nothing can be seen, or on TCP.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Owner(Option<(PathBuf, u32)>);
 

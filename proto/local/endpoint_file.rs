@@ -13,7 +13,7 @@ pub const FILE_NAME: &str = "endpoint.json";
 /// The maximum size of the file, in bytes.
 pub const MAX_BYTES: u64 = 64 << 10;
 
-/// What a client reads in an endpoint file.
+/// The content of an endpoint file, as a client reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndpointFile {
     /// The port of the broker, on loopback, with TLS.
@@ -39,7 +39,7 @@ pub struct Process {
     pub start_time: Option<u64>,
 }
 
-/// What the table of processes says about a number.
+/// The answer of the table of processes about a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lookup {
     /// No process has this number, or only the remains of one that has ended.
@@ -152,7 +152,7 @@ fn is_authority(certificate: &[u8]) -> bool {
     values.any(|value| matches!(value, [0x04, _, 0x30, _, 0x01, 0x01, flag, ..] if *flag != 0))
 }
 
-/// What `/proc/PID/stat` says about its process; `None` if the text has another form.
+/// The result of a look at `/proc/PID/stat`; `None` if the text has another form.
 pub fn lookup_in(stat: &str) -> Option<Lookup> {
     // Field 2 is the program's name in parentheses, which may itself contain spaces and parentheses.
     let (_, from_third) = stat.rsplit_once(") ")?;

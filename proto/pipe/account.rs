@@ -18,7 +18,7 @@ const SID_WORDS: usize = 9;
 /// Room for the name of an account or a domain, in UTF-16, with the 0 at its end: both have at most 256 characters.
 const NAME_UNITS: usize = 512;
 
-/// What a name or a SID stands for.
+/// The account that a name or a SID stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AccountKind {
     /// A person, or a service with a user of its own.

@@ -64,7 +64,7 @@ pub struct Config {
     pub shutdown: ShutdownConfig,
     /// Content and form of the log.
     pub log: LogConfig,
-    /// What operators may see of the past and of commands.
+    /// The limits of what operators may see of the past and of commands.
     pub diagnostics: DiagnosticsConfig,
     /// Settings of single readers; the first entry that matches counts.
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -226,7 +226,7 @@ pub struct LogConfig {
     pub secret_instructions: Vec<Instruction>,
 }
 
-/// What operators may see of the past and of commands.
+/// The limits of what operators may see of the past and of commands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DiagnosticsConfig {

@@ -26,7 +26,7 @@ const BYTES_PER_MESSAGE_BYTE: usize = 3;
 /// The bytes of long messages after which other connections come first for a while.
 const LONG_MESSAGES_BYTES: usize = 256 * 1_024;
 
-/// What a connection has received so far, as the broker has understood it.
+/// The bytes and messages that a connection has received so far, as the broker has understood them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Received {
     /// The calls that have begun.
@@ -39,7 +39,7 @@ pub(super) struct Received {
 /// call nor a message. It is then read a little at a time, between the tasks of other connections.
 #[derive(Debug, Default)]
 pub(super) struct Burst {
-    /// What had been received when the connection was read last.
+    /// The amounts at the last reading of the connection.
     seen: Received,
     /// The bytes of the last reading.
     read: usize,

@@ -109,7 +109,7 @@ pub struct Bound {
     door: Option<DoorSocket>,
 }
 
-/// What clients find the broker by, while it exists: the endpoint file and the exclusive right to the socket. Dropping
+/// The things by which clients find a broker: the endpoint file and the exclusive right to the socket. Dropping
 /// it removes both, the socket last. Inherited sockets stay.
 #[derive(Debug)]
 pub struct ListenGuard {

@@ -207,7 +207,7 @@ impl Shared {
         self.draining.child_token()
     }
 
-    /// What is cancelled when programs that came in by `entrance` must leave.
+    /// The token that is cancelled when programs that came in by `entrance` must leave.
     fn closing(&self, entrance: &Entrance) -> CancellationToken {
         match entrance {
             Entrance::Main => self.draining.clone(),

@@ -1,4 +1,4 @@
-//! What a person at a terminal reads first: three lines on what is served, and what to type next.
+//! The first three lines at a terminal: what is served, and what to type next.
 
 use std::net::SocketAddr;
 

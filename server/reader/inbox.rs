@@ -225,7 +225,7 @@ pub(super) struct Grant {
     pub(super) turn: Turn,
     /// The card at the beginning of the turn.
     pub(super) card: CardInfo,
-    /// What has happened to the reader's card. The card thread writes it.
+    /// Counters of the card's resets and selections. The card thread writes them.
     pub(super) marks: Arc<CardMarks>,
     /// The right to send. The actor ends it; a clone goes with each task.
     pub(super) lease: Lease,

@@ -155,7 +155,7 @@ impl Session {
         self.grant.card.protocol
     }
 
-    /// What has happened to the reader's card so far, by this session and by earlier turns.
+    /// Counters of the card's resets and selections so far, by this session and by earlier turns.
     pub fn marks(&self) -> &CardMarks {
         &self.grant.marks
     }

@@ -75,7 +75,7 @@ pub struct WaiterSnapshot {
     pub deadline: Instant,
 }
 
-/// What an operator asks for: the end of a turn.
+/// An operator's request to end a turn.
 #[derive(Debug, Clone)]
 pub struct Release {
     /// The lease that the operator saw. Another one is not released.

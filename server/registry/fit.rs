@@ -11,7 +11,7 @@ use super::Registry;
 /// hub, appear one after the other.
 pub(super) const SETTLING_TIME: Duration = Duration::from_secs(2);
 
-/// What the log has told.
+/// The patterns that the log has named already.
 #[derive(Default)]
 pub(super) struct Told {
     /// When the list of readers is judged next; `None` until something changes.

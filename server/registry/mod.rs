@@ -115,7 +115,7 @@ struct Registry {
     readers: HashMap<SlotName, Entry>,
     /// The readers as of the last poll; some may still wait for their ids.
     slots: Vec<SlotStatus>,
-    /// What the log has told of patterns that fit no reader.
+    /// The patterns that the log has named already because they fit no reader.
     told: Told,
     /// When a reader with a number may get its alias next; `None` while none waits for one.
     next_hand_over: Option<Instant>,

@@ -19,7 +19,7 @@ pub(super) async fn due(broker: &Broker) {
 }
 
 impl Server {
-    /// What the broker does, in one line for the service manager.
+    /// The broker's state, in one line for the service manager.
     pub(super) fn status_line(&self) -> String {
         let count = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
         let (readers, connections) = (self.broker.reader_count(), self.connections.open());

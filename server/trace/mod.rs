@@ -50,7 +50,7 @@ const DATA: u8 = 2;
 pub struct TraceHub(Arc<Shared>);
 
 struct Shared {
-    /// What is wanted of events. Written while `tracers` is locked.
+    /// The events that running traces want. Written while `tracers` is locked.
     wanted: AtomicU8,
     /// Whether events go into the log. Never changes.
     logs: bool,
@@ -72,7 +72,7 @@ pub struct TraceItem {
     pub event: Event,
 }
 
-/// What a client asks for when it begins a trace.
+/// A client's request for a trace.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TraceRequest {
     /// The events that it asks for.

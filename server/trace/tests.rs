@@ -62,7 +62,7 @@ fn begin(world: &World, request: TraceRequest) -> Tracer {
     world.hub.begin(origin(7), request, Instant::now()).unwrap()
 }
 
-/// What waits for a tracer now: the number of missed events before, and `reader number`.
+/// The tracer's waiting events: the number of missed events before, and `reader number`.
 async fn batch(tracer: &Tracer) -> Option<(u64, Vec<String>)> {
     let next = tokio::time::timeout(Duration::from_millis(20), tracer.next()).await;
     let Batch { missed, items } = next.ok()?;

@@ -35,7 +35,7 @@ pub(super) struct Tracing {
     pushed: Notify,
 }
 
-/// What waits for the client.
+/// The events that wait for the client.
 #[derive(Debug)]
 struct Waiting {
     feed: Feed<Arc<TraceItem>>,

@@ -128,7 +128,7 @@ impl Series {
         }
     }
 
-    /// What the ratio to PC/SC in a transaction must not exceed on the Unix socket.
+    /// The maximum ratio to PC/SC in a transaction, on the Unix socket.
     fn limit(&self) -> f64 {
         if self.way == "session" { SESSION_LIMIT } else { TRANSMIT_LIMIT }
     }

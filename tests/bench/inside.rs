@@ -15,7 +15,7 @@ use crate::{
     stage::{Access, READER, Stage, times, until, until_ready},
 };
 
-/// What a request may spend in the broker beside the card, in ns.
+/// The maximum time of a request in the broker beside the card, in ns.
 const LIMIT: f64 = 25_000.0;
 
 const SHARES: [&str; 3] = ["before", BETWEEN, "after"];

@@ -21,7 +21,7 @@ const COMMAND: &str = "80160000020005";
 /// The longest turn beside an operator, as a multiple of one without.
 const LIMIT: f64 = 1.05;
 
-/// What operators look at meanwhile.
+/// The request of the operators meanwhile.
 const VIEWS: [(&str, Option<&str>); 4] = [
     ("nobody", None),
     ("one trace", Some("trace")),

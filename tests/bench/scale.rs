@@ -33,7 +33,7 @@ const SHARED_READERS: usize = 16;
 const STREAMS_PER_CONNECTION: usize = 100;
 const SWAPS: u32 = 10;
 
-/// What there are many of.
+/// The thing that there are many of.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Many {
     Readers,
@@ -304,7 +304,7 @@ async fn sessions(count: usize, rounds: u32) -> anyhow::Result<Table> {
     })
 }
 
-/// What a new broker's memory grows by for each of so many sessions, in KiB.
+/// The growth of a new broker's memory for each of many sessions, in KiB.
 async fn growth(count: usize, own_connections: bool) -> anyhow::Result<f64> {
     let broker = start(count).await?;
     let shared = broker.client().await?;

@@ -117,7 +117,7 @@ const PURE: &[&str] = &[
     "server/registry/view.rs",
 ];
 
-/// What no pure file names, a run of segments anywhere in a name.
+/// Names that no pure file uses, a run of segments anywhere in a name.
 const IMPURE: &[&str] = &[
     "tokio",
     "tracing",

@@ -58,7 +58,7 @@ fn systemd_accepts_every_unit_and_the_documented_drop_in() {
     }
 }
 
-/// What systemd's manager of this kind finds wrong in the units of a folder, with this drop-in of the socket.
+/// The faults that systemd's manager of this kind finds in the units of a folder, with this drop-in of the socket.
 fn verified(manager: &str, units: &[(&str, &String)], drop_in: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     let extra = folder.path().join("cardbrokerd.socket.d");

@@ -53,7 +53,7 @@ const TABLE: &[(&str, Level, &[Other])] = &[
 const RESPONSES: &[(&str, Level)] =
     &[("GetStatusResponse", Diagnose), ("WatchStatusResponse", Diagnose), ("TraceResponse", Trace)];
 
-/// What no field is for, whatever the permission: parts of names.
+/// Parts of names that no field may have, whatever the permission.
 const NEVER: &[&str] = &["token", "key", "request_id", "environment", "arguments", "pin", "secret", "bytes", "size"];
 
 /// The fields that hold what a card or its client has said.

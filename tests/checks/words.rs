@@ -124,6 +124,24 @@ fn no_line_is_wider_than_a_screen() {
     none(&found);
 }
 
+/// The line numbers of doc comments that begin with a relative clause in the place of a noun.
+fn clauses(source: &str) -> Vec<usize> {
+    let lines: Vec<_> = source.lines().map(str::trim).collect();
+    let begins = |index: usize| {
+        let opens = ["/// What ", "//! What "].iter().any(|opening| lines[index].starts_with(opening));
+        opens && !index.checked_sub(1).is_some_and(|before| lines[before].starts_with("//"))
+    };
+    (0..lines.len()).filter(|index| begins(*index)).map(|index| index + 1).collect()
+}
+
+#[test]
+fn doc_comments_begin_with_a_noun() {
+    let found = |(path, text): (String, String)| -> Vec<_> {
+        clauses(&text).into_iter().map(|line| format!("{path}:{line}")).collect()
+    };
+    none(&sources::rust().into_iter().flat_map(found).collect::<Vec<_>>());
+}
+
 #[test]
 fn doc_comments_say_more_than_a_name() {
     let short = |(path, text): (String, String)| -> Vec<_> {
@@ -165,6 +183,7 @@ fn planted_words_and_lines_are_found() {
     let url = format!("see https://example.org/{}", "a".repeat(COLUMNS));
     assert!(is_wide(&"é ".repeat(61)) && !is_wide(&"é".repeat(COLUMNS)) && !is_wide(&url));
     assert_eq!(short_comments("/// Why.\nA,\n/// Why,\n/// and how.\nB,\n/// One two three four five.\n"), [1]);
+    assert_eq!(clauses("//! What it is.\n/// Asks.\n/// What was.\n\n/// The rest.\n"), [1]);
     let text = "// He asks those\n// who wait; the HE\nwhat\\nshe";
     assert_eq!(phrases(text, &["he", "those who"]), [(1, "he".to_owned()), (1, "those who".to_owned())]);
 }

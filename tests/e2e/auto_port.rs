@@ -230,7 +230,7 @@ fn the_token_is_that_of_one_run_and_no_reload_changes_it() -> anyhow::Result<()>
     })
 }
 
-/// What makes an endpoint file untrusted, and what the client says of it.
+/// A reason not to trust an endpoint file, and the client's words for it.
 type Change = (&'static str, fn(&Machine) -> anyhow::Result<()>);
 
 const CHANGES: [Change; 7] = [

@@ -284,7 +284,7 @@ fn a_broker_of_a_user_appointed_by_root_is_trusted() -> anyhow::Result<()> {
     })
 }
 
-/// What a stranger may do to the way to a default socket, and what the client says of it.
+/// A change that a stranger may make to the way to a default socket, and the client's words for it.
 struct Squat {
     what: &'static str,
     /// The stranger's folder, with its mode; the stranger's broker is in it.

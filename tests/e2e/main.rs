@@ -87,7 +87,7 @@ mod memory;
 mod names;
 /// A repeated request_id is not executed again.
 mod never_twice;
-/// What operators may do, the log's filter, and the metrics.
+/// Operators: their rules, the log's filter, and the metrics.
 mod operators;
 /// A user's own broker beside the installed package.
 mod own_configuration;
@@ -117,7 +117,7 @@ mod pin_guard_forms;
 mod pin_guard_old_pin;
 /// A refused PIN is sent again with permission.
 mod pin_guard_override;
-/// What operators see of PINs of different lengths.
+/// PINs of different lengths, as operators see them.
 mod pin_lengths;
 /// A verified PIN of a real card application, without a broker.
 mod piv;

@@ -1,4 +1,4 @@
-//! What operators may do by their rules, the log's filter, and the metrics.
+//! Operators: their rules, the log's filter, and the metrics.
 
 use std::{
     process::Command,
@@ -66,7 +66,7 @@ fn operators_see_what_their_rules_allow() -> anyhow::Result<()> {
     })
 }
 
-/// What the program `operator` of another user prints.
+/// The output of the program `operator` of another user.
 fn operator_of(broker: &Broker, uid: u32, arguments: &[&str]) -> anyhow::Result<String> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_operator"));
     command.arg(broker.socket()).arg(format!("--uid={uid}")).args(arguments);

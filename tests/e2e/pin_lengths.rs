@@ -16,7 +16,7 @@ use crate::{
 
 const READER: &str = "readers/simulated-reader-00";
 
-/// What differs between two runs of the same program: times, and names that a run gives.
+/// The parts that differ between two runs of the same program: times, and names that a run gives.
 const CHANGING: &[(&str, &str)] = &[
     (r"Timestamp \{[^}]*\}", "TIME"),
     (r"Duration \{[^}]*\}", "TIME"),

@@ -117,7 +117,7 @@ pub(crate) struct Stage {
     pub(crate) broker: Broker,
     pub(crate) client: Client,
     pub(crate) reader: &'static str,
-    /// What the broker's PC/SC is.
+    /// The PC/SC service of the broker.
     _stack: Option<Stack>,
 }
 

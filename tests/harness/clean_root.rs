@@ -35,7 +35,7 @@ const BOOTING: Duration = Duration::from_secs(60);
 /// Enough for all other stories that boot the system, and make packages meanwhile.
 const OTHERS: Duration = Duration::from_secs(900);
 
-/// What may differ after a purge, as beginnings of paths.
+/// Paths that may differ after a purge, as beginnings.
 const CHANGING: [&str; 10] = [
     // Logs.
     "/var/log/",

@@ -23,7 +23,7 @@ struct Record {
     received: Vec<u8>,
 }
 
-/// What a relay does with the connection of a client.
+/// The treatment of a client's connection.
 #[derive(Debug, Clone)]
 pub enum Role {
     /// Passes all bytes on to this address, and back.

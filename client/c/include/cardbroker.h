@@ -700,7 +700,7 @@ const char *cardbroker_error_message(const cardbroker_error *error);
 // the command at cardbroker_error_index.
 int32_t cardbroker_error_delivery(const cardbroker_error *error);
 
-// What kind of failure it is (CARDBROKER_ERROR_KIND_…). 0 for NULL.
+// Returns the kind of the failure (CARDBROKER_ERROR_KIND_…). 0 for NULL.
 int32_t cardbroker_error_kind(const cardbroker_error *error);
 
 // The broker's reason (CARDBROKER_ERROR_REASON_…); 0 without one. A reason newer than this library keeps its number if

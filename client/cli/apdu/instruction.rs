@@ -5,7 +5,7 @@ use cardbroker_client::hex;
 use super::application;
 
 /// Whether a command may present a PIN, a key or data that a key protects: every instruction but the known public ones.
-/// What is not an APDU counts as one.
+/// Bytes that are not an APDU count as such a command.
 pub(crate) fn may_be_secret(command: &[u8]) -> bool {
     let [class, instruction, ..] = command else { return true };
     let is_public =

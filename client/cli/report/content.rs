@@ -163,7 +163,7 @@ impl Report {
         }
     }
 
-    /// What all callers see of a reader. Aliases are chosen by people, so readers are numbered.
+    /// The facts about a reader that all callers see. Aliases are chosen by people, so readers are numbered.
     fn reader(&mut self, index: usize, reader: &Reader) {
         self.head(&format!("Reader {}", index + 1));
         let name = reader_name(&reader.display_name, &self.private);
@@ -176,7 +176,7 @@ impl Report {
         self.row("insertions", &reader.insertion_count.to_string());
     }
 
-    /// What operators see of a reader.
+    /// The facts about a reader that operators see.
     fn status(&mut self, index: usize, status: &ReaderStatus) {
         self.reader(index, &status.reader.clone().unwrap_or_default());
         let since = self.since(time(status.state_time));

@@ -1,4 +1,4 @@
-//! What replaces the private parts of a report: numbers for users and processes, gaps for serial numbers.
+//! Replacements for the private parts of a report: numbers for users and processes, gaps for serial numbers.
 
 use cardbroker_client::{diagnostics::Caller, hex};
 

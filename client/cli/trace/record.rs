@@ -83,7 +83,7 @@ pub(super) enum Line {
     Unknown,
 }
 
-/// What all events have in common.
+/// The fields that all events have.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct At {
     pub(super) time: Option<String>,

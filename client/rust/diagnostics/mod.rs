@@ -1,4 +1,4 @@
-//! What operators ask the broker: who holds a card, who waits, what was said; and how they intervene.
+//! Diagnostics for operators: who holds a card, who waits, what was said; and how they intervene.
 //!
 //! ```rust,no_run
 //! # use cardbroker_client::{Client, Error, diagnostics::TraceLevel};

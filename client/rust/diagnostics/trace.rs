@@ -99,7 +99,7 @@ impl TraceOptions {
     }
 }
 
-/// What a trace tells at once.
+/// One message of a trace.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct TraceBatch {

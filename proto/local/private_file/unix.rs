@@ -16,7 +16,7 @@ use rustix::{
 use super::{PrivateFileError, folder_of};
 pub(super) use crate::secret_mount::is_mounted_secret;
 
-/// What to do with a file of another user.
+/// The remedy for a file of another user.
 pub(super) const CHANGE_OWNER: &str = "change its owner with chown";
 
 /// Takes a lock on a folder, without waiting; the result holds it until it is dropped. Processes that ask for the same

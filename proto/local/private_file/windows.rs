@@ -11,7 +11,7 @@ use cardbroker_pipe::{own_user, owner_of_file};
 use super::PrivateFileError;
 use crate::socket::TRUSTED_OWNERS;
 
-/// What to do with a file of another user.
+/// The remedy for a file of another user.
 pub(super) const CHANGE_OWNER: &str = "change its owner (icacls FILE /setowner USER)";
 
 /// Takes the lock of a folder, without waiting; the result holds it until it is dropped. Processes that ask for the

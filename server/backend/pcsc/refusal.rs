@@ -6,7 +6,7 @@
 
 use cardbroker_core::slot::{ProtocolChoice, SlotError};
 
-/// What a refusal tells about the handle.
+/// The meaning of a refusal for the handle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
     /// The card or another program is the cause: the handle may work later.

@@ -227,7 +227,7 @@ impl Readers {
     }
 }
 
-/// What the line of a command tells of it.
+/// The facts in the line of a command.
 fn content(
     header: Option<&str>,
     failed: bool,

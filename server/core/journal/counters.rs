@@ -2,7 +2,7 @@
 
 use super::{CommandEnd, Event, EventKind, Histogram};
 
-/// What happened at a reader in this run of the broker.
+/// The counters of a reader in this run of the broker.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Counters {
     /// Units that got their turn, without those in sessions.

@@ -1,4 +1,4 @@
-//! What happens at a reader, as the journal records it and a trace shows it.
+//! The events at a reader, as the journal records them and a trace shows them.
 
 use std::{
     fmt,
@@ -38,7 +38,7 @@ pub struct Event {
     pub origin: Option<Arc<Origin>>,
     /// The lease that it belongs to; `None` outside of turns.
     pub lease: Option<LeaseNumber>,
-    /// What happened, with the facts of its kind.
+    /// The kind of the event, with its facts.
     pub kind: EventKind,
 }
 
@@ -205,7 +205,7 @@ pub struct Sent<'a> {
     pub took: Duration,
 }
 
-/// What is known of a command that was sent.
+/// The facts about a command that was sent.
 #[derive(Debug, Clone)]
 pub struct CommandFacts {
     /// Which command of the unit or session, counted from 1.
@@ -216,7 +216,7 @@ pub struct CommandFacts {
     pub class: CommandClass,
     /// How it ended, by its status word.
     pub end: CommandEnd,
-    /// What operators see of it with the permission `trace`.
+    /// The part that operators see with the permission `trace`.
     pub view: CommandView,
     /// Its bytes, if they were wanted and may be shown.
     pub data: Option<Arc<ShownData>>,

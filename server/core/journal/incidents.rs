@@ -18,7 +18,7 @@ pub struct Incident {
     pub at: Instant,
     /// How often it happened while it was kept.
     pub count: u32,
-    /// What it is, for people and programs.
+    /// The kind of the incident, for people and programs.
     pub kind: IncidentKind,
     /// Why, if the contract has a reason for it.
     pub reason: Option<Reason>,

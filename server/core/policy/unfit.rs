@@ -7,7 +7,7 @@ use super::{pattern::Pattern, reader_names::ReaderNames, rule::Rule};
 pub struct Unfit {
     /// Whether it leaves something open that somebody wanted closed: it denies.
     pub denies: bool,
-    /// What has no effect, and why. A sentence for people, without a period.
+    /// The part without an effect and the reason, as a sentence for people, without a period.
     pub message: String,
 }
 

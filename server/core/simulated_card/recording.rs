@@ -1,8 +1,8 @@
-//! What a trace tells of the cards of one reader, put together from its events in their order.
+//! A recording of one reader's cards, put together from the events of a trace in their order.
 
 use crate::{apdu::ApduBytes, slot::Protocol};
 
-/// What a trace tells of one card, from its insertion to its removal.
+/// The recording of one card, from its insertion to its removal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordedCard {
     /// The card's answer to reset.
@@ -24,7 +24,7 @@ pub struct Step {
     pub content: StepContent,
 }
 
-/// What a trace tells of a command.
+/// The recording of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StepContent {
     /// The whole command and its answer.

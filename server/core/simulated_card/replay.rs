@@ -15,7 +15,7 @@ pub const PAUSE: Duration = Duration::from_millis(500);
 /// Why a replay has ended. Shows headers only: of a received command never a byte of its data, which may be a PIN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReplayEnd {
-    /// What is wrong with the received command.
+    /// The fault of the received command.
     pub cause: EndCause,
     /// The line of the expected command in the file; `None` after the last one.
     pub line: Option<u64>,

@@ -21,7 +21,7 @@ use crate::{
 /// The most entries of connections by principal.
 const MAX_CONNECTION_COUNTS: usize = 64;
 
-/// What the other parts of the server tell about this run.
+/// Facts about this run, from the other parts of the server.
 #[derive(Clone)]
 pub struct RunFacts {
     /// The configuration in force. The server writes it at each reload.

@@ -39,7 +39,7 @@ use crate::broker::{Broker, Diagnosis, not_found};
 #[derive(Clone)]
 pub struct Diagnostics {
     broker: Broker,
-    /// What the other parts of the server tell about this run.
+    /// Facts about this run, from the other parts of the server.
     facts: RunFacts,
     heartbeat_interval: Duration,
     /// Ends the streams when the broker stops.

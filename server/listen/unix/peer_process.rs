@@ -41,7 +41,7 @@ pub(super) fn caller(connection: u64, stream: &UnixStream) -> Caller {
     Caller { executable: executable.flatten(), program, via_sshd, ..caller }
 }
 
-/// What the operating system hides from the broker.
+/// Facts about peers that the operating system hides from the broker.
 #[derive(Debug, Clone, Copy)]
 enum Hidden {
     /// The user has no number in the broker's user namespace.

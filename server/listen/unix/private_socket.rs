@@ -15,7 +15,7 @@ use crate::listen::incoming::ConnectionNumbers;
 
 /// The name of the socket in its folder.
 const SOCKET: &str = "pcscd.comm";
-/// What follows the main door's name in the names of the folders.
+/// The part that follows the main door's name in the names of the folders.
 const MARK: &str = ".private-";
 
 /// The folder that the service manager has made for this service; `None` without one.

@@ -1,4 +1,4 @@
-//! What the service manager does not know yet: at most two messages, however slow it reads.
+//! The messages that the service manager has not taken yet: at most two, however slow it reads.
 
 /// A message that has to arrive, unless a later one makes it needless.
 #[derive(Debug, Clone, PartialEq, Eq)]

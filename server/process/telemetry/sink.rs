@@ -15,7 +15,7 @@ use crate::config::LogFormat;
 /// The interval of retries while another program has made standard error non-blocking.
 const RETRY_TIME: Duration = Duration::from_millis(20);
 
-/// What takes the log's batches, in the log's own thread.
+/// The destination of the log's batches, called in the log's own thread.
 pub(super) trait Sink {
     /// Writes a batch, without a time limit. Returns the number of completely written entries, counted from the first.
     fn write(&mut self, batch: &[(Lane, Entry)]) -> usize;

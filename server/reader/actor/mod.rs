@@ -114,7 +114,7 @@ struct Actor {
     turns_moved: TurnsMoved,
     /// The state of the reader's card, and the next action.
     lifecycle: CardLifecycle,
-    /// What has happened to the card. The card thread writes it, sessions read it.
+    /// Counters of the card's resets and selections. The card thread writes them, sessions read them.
     marks: Arc<CardMarks>,
     /// The caller of the latest turn. Set by [`Actor::passes_to`].
     last_caller: Option<CallerKey>,

@@ -91,7 +91,7 @@ pub(super) struct Plan {
     due: Option<Instant>,
 }
 
-/// What the readings of the tokens file have shown.
+/// The results of reading the tokens file.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum TokensFile {
     #[default]

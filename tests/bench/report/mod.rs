@@ -91,7 +91,7 @@ fn time_text(time: f64) -> String {
 pub(crate) struct Table {
     /// The heading of the table.
     pub(crate) title: &'static str,
-    /// What was measured, and how to read it.
+    /// The subject of the measurement, and how to read it.
     pub(crate) about: String,
     pub(crate) columns: Vec<&'static str>,
     pub(crate) rows: Vec<Vec<Cell>>,

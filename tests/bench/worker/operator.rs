@@ -10,7 +10,7 @@ use tokio::task::spawn_blocking;
 /// The shortest interval of a status.
 const INTERVAL: Duration = Duration::from_millis(250);
 
-/// What the operator looks at.
+/// The request that the operator repeats.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum View {
     /// The trace of all readers.

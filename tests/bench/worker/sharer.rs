@@ -28,7 +28,7 @@ pub(crate) struct Arguments {
     pause: u64,
 }
 
-/// What one process got of the card.
+/// One process's part of the card.
 #[derive(Default)]
 pub(crate) struct Share {
     pub(crate) units: Vec<Unit>,

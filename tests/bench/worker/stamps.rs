@@ -84,7 +84,7 @@ struct Unit {
     answered: Option<Instant>,
 }
 
-/// What each request spent before its first command went to the card, between commands, and after the last answer of
+/// The time of each request before its first command went to the card, between commands, and after the last answer of
 /// the card.
 fn shares(units: &[Unit]) -> String {
     let (mut before, mut between, mut after) = (Vec::new(), Vec::new(), Vec::new());

@@ -22,7 +22,7 @@ const BLOCKED: u16 = 0x6983;
 const NOT_SATISFIED: u16 = 0x6982;
 const WRONG_PARAMETERS: u16 = 0x6A86;
 
-/// What real cards do in different ways.
+/// The differences between real cards.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Traits {
     /// A wrong PIN is answered with `6982`. Otherwise VERIFY says `63Cx` and all else `6300`.

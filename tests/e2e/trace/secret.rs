@@ -1,4 +1,4 @@
-//! What a trace shows of commands that present a PIN.
+//! Commands that present a PIN, as a trace shows them.
 
 use std::iter::repeat_with;
 
@@ -26,7 +26,7 @@ fn logged(broker: &Broker, from: usize) -> Vec<String> {
     texts.collect()
 }
 
-/// What traces and the log show of a program that selects and verifies twice.
+/// The traces and the log of a program that selects and verifies twice.
 type Shown = (Vec<String>, Vec<String>, Vec<String>);
 
 async fn shown(broker: &Broker, reader: &str, pins: [&str; 2]) -> anyhow::Result<Shown> {

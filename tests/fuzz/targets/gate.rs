@@ -81,7 +81,7 @@ enum Event {
     },
     /// Anything, which this card does not know and answers so.
     Other(Vec<u8>),
-    /// What it would have answered is lost, and the card is given up.
+    /// The answer is lost, and the card is given up.
     Lost,
     Reset,
     Swap {

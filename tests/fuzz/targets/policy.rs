@@ -33,7 +33,7 @@ const PATTERNS: [(&str, [bool; 2]); 4] =
     [("desk", [true, false]), ("Vendor .* 00", [true, true]), ("s.fe", [false, true]), ("Vendor", [false, false])];
 /// The bits of all operations in the order of [`Operation::ALL`].
 const ALL_OPERATIONS: u16 = (1 << Operation::ALL.len()) - 1;
-/// What application names are made of. The last byte stands for all those that no rule names.
+/// The bytes of application names. The last byte stands for all those that no rule names.
 const NAME_BYTES: [u8; 3] = [0xA0, 0xD2, 0x00];
 /// Longer than any application that a rule names, so that each of them can go on in several ways.
 const NAME_LENGTH: usize = 3;
@@ -229,7 +229,7 @@ fn possible(known: &[u8]) -> Vec<Vec<u8>> {
     names
 }
 
-/// What the first rule that speaks of it says, and its name.
+/// The verdict of the first rule that speaks of it, and its name.
 fn decision(rules: &[Rule], question: &Question, who: &Identity, operation: Operation) -> (bool, String) {
     let fits = |rule: &Rule| {
         let commands = rule.commands();

@@ -81,7 +81,7 @@ fn caller(facts: &Facts) -> Option<Finding> {
     Some(Finding::ok("caller", "known", format!("the broker sees you as {principal}{process}{ways}")))
 }
 
-/// What the broker says about itself, to an operator.
+/// The broker's answers about itself, to an operator.
 fn diagnosis(facts: &Facts) -> Vec<Finding> {
     let status = match &facts.status {
         Answer::Given(status) => status,

@@ -143,7 +143,7 @@ fn membership(me: &Me, file: &File, text: String) -> Finding {
     Finding::problem("socket", "not-member", text).step(join).step(again).step(for_members(&file.group))
 }
 
-/// What membership in the socket's group means.
+/// The meaning of a membership in the socket's group.
 fn for_members(group: &str) -> String {
     format!("Members of {group} may use every card that the rules do not deny them, also over ssh.")
 }

@@ -80,7 +80,7 @@ fn state(facts: &Facts, reader: &Reader) -> Finding {
     }
 }
 
-/// What the broker denied this user at a reader; known to operators only.
+/// The broker's denials for this user at a reader; known to operators only.
 fn denied(facts: &Facts, reader: &Reader) -> Option<Finding> {
     let broker = facts.broker.given()?;
     let readers = &facts.status.given()?.readers;

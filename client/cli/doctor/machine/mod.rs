@@ -23,7 +23,7 @@ pub(super) fn me() -> Me {
     Me::default()
 }
 
-/// What is at the endpoints.
+/// The findings at the endpoints.
 pub(super) fn places(endpoints: Vec<Endpoint>) -> Vec<Place> {
     endpoints.into_iter().map(place).collect()
 }

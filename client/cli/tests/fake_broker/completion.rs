@@ -1,4 +1,4 @@
-//! What a shell gets to complete: the readers of a running broker, in time and without a message.
+//! Completion in a shell: the readers of a running broker, in time and without a message.
 
 use std::{
     os::unix::net::UnixListener,

@@ -25,7 +25,7 @@ pub(crate) struct Operations {
     /// Whether streams end after their last message, as when the broker stops.
     pub(crate) ends: bool,
     pub(crate) release: ReleaseResponse,
-    /// What every call is refused with.
+    /// The refusal of every call.
     pub(crate) refusal: Option<Status>,
     pub(crate) status_requests: Vec<GetStatusRequest>,
     pub(crate) watch_requests: Vec<WatchStatusRequest>,

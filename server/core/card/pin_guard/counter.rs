@@ -64,7 +64,7 @@ impl Counter {
         Self { place, kind, reference }
     }
 
-    /// What the application's standard says of a value in front of a new one.
+    /// The application's standard for a value in front of a new one.
     pub(super) fn layout(&self) -> Layout {
         let application = self.place.application();
         if application.starts_with(PIV) {

@@ -1,4 +1,4 @@
-//! What a card has told about its PINs: rejected values, remaining tries, accepted secrets, names of applications.
+//! The guard's knowledge of a card: rejected values, remaining tries, accepted secrets, names of applications.
 //! Bounded.
 
 use std::collections::VecDeque;

@@ -18,7 +18,7 @@ pub(super) enum Value {
     Bytes { exact: KeyedHash, read: Option<Box<Value>> },
 }
 
-/// What the application's standard says of a value in front of a new one.
+/// The application's standard for a value in front of a new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Layout {
     /// It has so many bytes.
@@ -44,7 +44,7 @@ pub(super) struct Leading {
     possible: [usize; 2],
 }
 
-/// What the refusal of a value says of another one.
+/// The conclusion from the refusal of a value about another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Likeness {
     /// Nothing: they are different values.
@@ -112,7 +112,7 @@ impl Value {
         }
     }
 
-    /// What the refusal of this value says of `other`.
+    /// The conclusion from the refusal of this value about `other`.
     ///
     /// In front of a new value a card compares as many bytes as its own PIN has. So it has refused every beginning of
     /// refused data, and other data are certainly refused if the refused ones have all beginnings that can be their old

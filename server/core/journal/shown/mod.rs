@@ -1,4 +1,4 @@
-//! What a trace shows of commands. If a command presents a secret, or may, nothing that is shown depends on the length
+//! The view that a trace gives of commands. If a command presents a secret, or may, nothing in it depends on the length
 //! of its data: neither a length, nor the exact duration, nor a status word that a card gives for its format.
 
 mod level;
@@ -87,7 +87,7 @@ impl ApplicationId {
 }
 
 impl ShownWord {
-    /// What is shown after a command that may present a secret.
+    /// The view of a command after one that may present a secret.
     fn after_secret(word: StatusWord) -> Self {
         match word.0 {
             0x9000 => Self::Word(word),

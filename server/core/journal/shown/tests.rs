@@ -1,4 +1,4 @@
-//! What is shown of commands, by examples and by properties of random ones.
+//! Tests of the view that a trace gives of commands, by examples and by properties of random ones.
 
 use std::sync::Arc;
 

@@ -71,7 +71,7 @@ enum Fault {
     StoppedClock,
 }
 
-/// What is known of the card when the reader serves again.
+/// The broker's knowledge of the card when the reader serves again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Card {
     Same,

@@ -137,7 +137,7 @@ fn outcomes_are_limited_per_user_and_in_total() {
     assert_eq!([ask(1, 1), ask(2, 1)], [Ok(Begin::Run), Err(in_total.into())]);
 }
 
-/// What a repeat of a finished request gets: the number of data bytes, or the failure.
+/// The answer to a repeat of a finished request: the number of data bytes, or the failure.
 fn repeated(outcomes: &mut Outcomes<u8>, uid: u32, id: u8, now: Instant) -> Result<usize, Failure> {
     let begun = outcomes.begin(&key(uid, id), &[1; 32].into(), now, || 7).unwrap();
     let Begin::Replay(outcome) = begun else { panic!("{begun:?}") };

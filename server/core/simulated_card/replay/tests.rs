@@ -120,7 +120,7 @@ fn cases() -> impl Strategy<Value = Case> {
     (vec((command, vec(any::<u8>(), 2..40)), 1..12), 0_usize..12, secret)
 }
 
-/// What a test plants into a replay.
+/// A fault that a test plants into a replay.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Plant {
     Nothing,

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::*;
 
-/// What happens to a card.
+/// An event at a card.
 #[derive(Debug, Clone)]
 enum Act {
     /// A unit of commands whose data a trace shows.
@@ -24,7 +24,7 @@ enum Act {
     Swap,
 }
 
-/// What happens at a reader, and what is different in the replay.
+/// The events at a reader, and the differences in the replay.
 #[derive(Debug, Clone)]
 struct Case {
     protocol: Protocol,

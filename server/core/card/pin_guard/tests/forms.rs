@@ -21,7 +21,7 @@ const FORMS: [&[&str]; 15] = [
     &["00250080 08 80023939 80023333"],
 ];
 
-/// What several commands lead to: `None` if the card would have got the last of them.
+/// The result of several commands: `None` if the card would have got the last of them.
 fn refusal_of(reader: &mut Reader, commands: &[&str]) -> Option<Reason> {
     let (last, links) = commands.split_last().unwrap();
     for link in links {
