@@ -47,13 +47,16 @@ demo: ## two programs on one card, first without units, then with (no hardware n
 HAS_PCSC = $(shell pkg-config --exists libpcsclite && echo yes)
 # The packages below tests/ also need libclang, pcscd and the other clients.
 CHECKED = --workspace --exclude cardbroker-tests --exclude cardbroker-conformance --exclude cardbroker-fuzz \
-	$(if $(HAS_PCSC),,--exclude cardbroker-server --exclude cardbroker-packaging)
+	$(if $(HAS_PCSC),,--exclude cardbroker-server --exclude cardbroker-packaging --exclude cardbroker-checks)
+# The checks of the service's units ask systemd.
+UNITS = $(if $(shell command -v systemd-analyze),,-- --skip packaging)
 
 check: ## format, clippy, unit tests; installs nothing, less than a minute after the first build
 	$(if $(HAS_PCSC),,@echo 'check: leaves out the daemon: no headers of libpcsclite (Debian: libpcsclite-dev)')
 	$(call step,cargo fmt --all --check)
 	$(call step,cargo clippy --locked $(CHECKED) --all-targets -- -D warnings)
 	$(call step,cargo test --locked --quiet $(CHECKED) --lib --bins)
+	$(if $(HAS_PCSC),$(call step,cargo test --locked --quiet -p cardbroker-checks $(UNITS)))
 # What must not compile, such as a command that the gate has not admitted.
 	$(call step,cargo test --locked --quiet --doc -p cardbroker-core)
 

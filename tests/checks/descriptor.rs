@@ -154,7 +154,7 @@ fn the_contract_changes_on_purpose_only() {
         assert!(
             golden == listing,
             "the contract is not the one in {file}:\n{}\nif that is what you want, run\n  \
-             UPDATE_GOLDEN=1 cargo test -p cardbroker-tests --test checks\nand commit the file",
+             UPDATE_GOLDEN=1 cargo test -p cardbroker-checks\nand commit the file",
             diff.unified_diff().header("before", "now")
         );
     }

@@ -3,8 +3,8 @@
 
 use std::{io::Write, path::Path};
 
+use cardbroker_checks::markdown::{Block, blocks};
 use cardbroker_server::config::Config;
-use cardbroker_tests::harness::markdown::{Block, blocks};
 
 use super::sources;
 

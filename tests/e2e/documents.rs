@@ -13,10 +13,10 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
+use cardbroker_checks::markdown::{Block, blocks};
 use cardbroker_tests::harness::{
     LONGEST,
     broker::program,
-    markdown::{Block, blocks},
     run::{run, wait},
     users::may_become_others,
 };

@@ -10,7 +10,6 @@ pub mod habits;
 pub mod http2;
 pub mod languages;
 pub mod machine;
-pub mod markdown;
 pub mod memory;
 pub mod network;
 pub mod newer_pcsclite;
