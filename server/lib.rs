@@ -5,11 +5,13 @@
 //! always hold and a table of places for common changes.
 //!
 //! ```text
-//!   clients on the Unix socket     clients on loopback TCP, with a token
-//!               │                                │
-//!   ┌───────────▼────────────────────────────────▼─────────┐
+//!   clients: Unix socket      clients: TCP,     PC/SC programs:
+//!        or named pipe        with a token      libpcsclite's socket
+//!               │                   │                  │
+//!   ┌───────────▼───────────────────▼──────────────────▼───┐
 //!   │ listen    accepts connections, identifies the peer   │
 //!   │ grpc      authenticates, bounds, converts requests   │
+//!   │ pcsclite  the same for the calls of PC/SC programs   │
 //!   │ broker    admits requests, shows visible readers     │
 //!   └───────────┬──────────────────────────────▲───────────┘
 //!      requests │                              │ view of the readers
@@ -53,7 +55,7 @@
 //! 2. `broker` admits it: the reader must be visible to the caller, and the policy must allow the commands. With a
 //!    `request_id` it passes through `outcomes`, which runs, joins or replays it.
 //! 3. [`reader::ReaderHandle`] wraps it in a ticket ([`reader::ticket`]) and sends it to the reader's actor, which
-//!    queues it. Turns go round the callers.
+//!    queues it. Turns go round the users, within a user round its callers.
 //! 4. When its turn comes, the actor checks the policy again, decides whether the card must be reset for another
 //!    isolation group, grants a lease, and sends the unit to the card thread.
 //! 5. The card thread checks the lease before each exchange, sends the APDU to the slot, and stores each response in

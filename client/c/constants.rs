@@ -67,7 +67,7 @@ pub const CARDBROKER_REVOCATION_CAUSE_IDLE: i32 = 1;
 pub const CARDBROKER_REVOCATION_CAUSE_TOO_LONG: i32 = 2;
 /// New rules of the policy deny the session.
 pub const CARDBROKER_REVOCATION_CAUSE_RULES_CHANGED: i32 = 3;
-/// An operator has released the reader. Not sent yet.
+/// An operator has ended the turn (`Release` of the diagnostics).
 pub const CARDBROKER_REVOCATION_CAUSE_RELEASED: i32 = 4;
 
 pub const CARDBROKER_ERROR_REASON_UNSPECIFIED: i32 = 0;
@@ -152,7 +152,8 @@ pub const CARDBROKER_ERROR_REASON_NOT_IMPLEMENTED: i32 = 31;
 pub const CARDBROKER_ERROR_REASON_INTERNAL: i32 = 32;
 /// UNAUTHENTICATED. The credential is missing or invalid. Read the token file again.
 pub const CARDBROKER_ERROR_REASON_UNAUTHENTICATED: i32 = 33;
-/// RESOURCE_EXHAUSTED, retry. The user has sent too many requests that were refused. Not sent yet.
+/// RESOURCE_EXHAUSTED, retry. Too many requests in a short time, such as health checks without a
+/// token. Ask less often.
 pub const CARDBROKER_ERROR_REASON_OVER_BUDGET: i32 = 34;
 /// ABORTED, only in `stopped`. The unit used the card for longer than the configuration allows while callers of other
 /// groups waited. Its answers so far are kept: send the rest in another unit, or in a session.

@@ -171,7 +171,7 @@
 // New rules of the policy deny the session.
 #define CARDBROKER_REVOCATION_CAUSE_RULES_CHANGED 3
 
-// An operator has released the reader. Not sent yet.
+// An operator has ended the turn (`Release` of the diagnostics).
 #define CARDBROKER_REVOCATION_CAUSE_RELEASED 4
 
 #define CARDBROKER_ERROR_REASON_UNSPECIFIED 0
@@ -290,7 +290,8 @@
 // UNAUTHENTICATED. The credential is missing or invalid. Read the token file again.
 #define CARDBROKER_ERROR_REASON_UNAUTHENTICATED 33
 
-// RESOURCE_EXHAUSTED, retry. The user has sent too many requests that were refused. Not sent yet.
+// RESOURCE_EXHAUSTED, retry. Too many requests in a short time, such as health checks without a
+// token. Ask less often.
 #define CARDBROKER_ERROR_REASON_OVER_BUDGET 34
 
 // ABORTED, only in `stopped`. The unit used the card for longer than the configuration allows while callers of other
