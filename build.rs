@@ -27,6 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
 
-    tonic_prost_build::configure().skip_debug(REDACTED).compile_fds(compiler.file_descriptor_set())?;
+    let generator = tonic_prost_build::configure().skip_debug(REDACTED).codec_path("crate::codec::SmallCodec");
+    generator.compile_fds(compiler.file_descriptor_set())?;
     Ok(())
 }

@@ -5,6 +5,7 @@
 /// The type that holds APDU bytes, from a crate without gRPC.
 pub use cardbroker_apdu_bytes as bytes;
 
+mod codec;
 pub mod codes;
 pub mod reason;
 mod redact;
