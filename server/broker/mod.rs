@@ -4,6 +4,7 @@ mod about;
 mod admission;
 mod diagnosis;
 mod reader_watch;
+mod resets;
 mod resume_token;
 mod tasks;
 mod trace;
@@ -96,11 +97,6 @@ pub struct RequestContext<'a> {
 }
 
 impl Broker {
-    /// The number of resets and changes so far of the card in the reader of this name; 0 without a reader.
-    pub fn card_resets(&self, reader: &str) -> u64 {
-        self.readers.routes.borrow().get(reader).map_or(0, |handle| handle.marks().resets())
-    }
-
     /// The epoch of this broker, and those of the brokers that provide its card stack.
     pub fn chain(&self) -> Chain {
         chain::told(&self.facts.epoch(), &self.stack.brokers_below())

@@ -13,14 +13,8 @@ use cardbroker_core::{
     status::State,
 };
 use tokio::time::{Instant, sleep_until};
-use tracing::Instrument;
 
-use super::{
-    connection::Connection,
-    holding::Need,
-    input::Ended,
-    turns::{Turn, Waiting},
-};
+use super::{connection::Connection, holding::Need, input::Ended};
 use crate::registry::ReaderView;
 
 /// The time for a card that was just inserted to be taken.
@@ -255,61 +249,22 @@ impl Connection {
         Ok(reconnected)
     }
 
-    /// Disconnects the handle. Its reset is for what it has done to the card: without a command none is needed.
+    /// Disconnects the handle. Its reset is for what it has done to the card: without a command none is needed. While
+    /// others have the turn, the card is reset at its end.
     async fn disconnect(&mut self, handle: u32, disposition: u32) -> Result<Code, Ended> {
         let at = self.connected(handle)?;
         let Some(Disposition(reset)) = Disposition::new(disposition) else { return Ok(Code::INVALID_VALUE) };
         if let Some(kind) = reset.filter(|_| self.shared.desk.handles(|handles| handles.has_sent(handle))) {
             let resets = self.shared.broker.card_resets(&at.reader);
-            let acquired = self.acquire(handle, Need { hold: RESTS, keeps_place: true, ..Need::default() }).await?;
-            if self.turns.held(handle).is_some() {
-                let _ = self.reset(handle, kind, true).await?;
-            } else if acquired == Err(Code::SHARING_VIOLATION) {
-                self.reset_later(handle, at, resets);
+            // The handle may have its turn in spite of an error, which is news that it needs no more.
+            let _ = self.acquire(handle, Need { hold: RESTS, ..Need::default() }).await?;
+            if !self.has_begun(handle) || self.reset(handle, kind, true).await?.is_err() {
+                self.shared.broker.reset_after_turn(&at.reader, resets);
             }
         }
         self.end_turn(handle);
         self.shared.desk.handles(|handles| handles.disconnect(handle));
         Ok(Code::SUCCESS)
-    }
-
-    /// Has the card reset when the turn of others ends: at the end of the own process's turn, or in a turn of its own,
-    /// which is not for the handle. No more is needed if the card was reset since it had `resets` resets.
-    fn reset_later(&mut self, handle: u32, at: Connected<Principal>, resets: u64) {
-        let desk = Arc::clone(&self.shared.desk);
-        let leaves_it = move || desk.handles(|handles| handles.leave_reset(at.process, &at.reader));
-        let mut waiting = match self.turns.take(handle) {
-            Some(Turn::Waiting(waiting)) => waiting,
-            _ if leaves_it() => return,
-            // An error means that there is no card, or that the reader has gone.
-            _ => match self.request_turn(handle) {
-                Ok(Ok(opening)) => Waiting::new(opening, 0),
-                _ => return,
-            },
-        };
-        let (closing, mut kept) = (self.closing.clone(), self.member.kept.clone());
-        let reset = async move {
-            loop {
-                if leaves_it() {
-                    return;
-                }
-                tokio::select! {
-                    biased;
-                    () = closing.cancelled() => return,
-                    begun = waiting.begun() => {
-                        match begun {
-                            // Without its end in order the card is reset.
-                            Ok(session) if session.marks().resets() == resets => drop(session),
-                            Ok(session) => drop(session.close()),
-                            Err(_) => {}
-                        }
-                        return;
-                    }
-                    Ok(()) = kept.changed() => {}
-                }
-            }
-        };
-        tokio::spawn(reset.in_current_span());
     }
 
     /// The value of an attribute; `None` if it is not known.

@@ -225,14 +225,7 @@ impl Connection {
         // The handle has not seen the card in a turn that it has missed, nor what others have selected before.
         if !matches!(held.phase, Phase::Awaited(_)) {
             let selection = held.session.marks().selection();
-            let resets = self.shared.desk.handles(|handles| {
-                handles.on_turn_over(handle, selection);
-                handles.takes_reset(handle)
-            });
-            if resets {
-                // Without its end in order the card is reset.
-                return drop(held);
-            }
+            self.shared.desk.handles(|handles| handles.on_turn_over(handle, selection));
         }
         // The end is sent at once. There is nothing to wait for, because the card is left as it is.
         drop(held.session.close());
@@ -242,10 +235,7 @@ impl Connection {
     fn lose_turn(&mut self, handle: u32) {
         if let Some(Turn::Held(held)) = self.turns.take(handle) {
             let selection = held.session.marks().selection();
-            self.shared.desk.handles(|handles| {
-                handles.on_turn_over(handle, selection);
-                handles.takes_reset(handle)
-            });
+            self.shared.desk.handles(|handles| handles.on_turn_over(handle, selection));
         }
     }
 

@@ -49,6 +49,9 @@ pub struct ReaderHandle {
     journal: JournalHandle,
     /// The marks of the reader's card. The gate writes them.
     marks: Arc<CardMarks>,
+    /// To the actor, beside the inbox, so that it is never full: the highest argument of
+    /// [`ReaderHandle::reset_after_turn`] so far.
+    owed_reset: watch::Sender<Option<u64>>,
     /// The number of the next request. All handles of the reader share it.
     last_number: Arc<AtomicU64>,
     /// Cancelled when the broker stops: without it, an actor that has ended has failed.
@@ -67,6 +70,8 @@ pub struct Requests {
     pub(super) journal: JournalHandle,
     /// The marks of the reader's card, for the gate to write.
     pub(super) marks: Arc<CardMarks>,
+    /// The number of resets at which one more is owed.
+    pub(super) owed_reset: watch::Receiver<Option<u64>>,
 }
 
 /// Wakes the watchers of turns when something may have changed at some reader. Clones wake the same watchers. Costs an
@@ -97,14 +102,17 @@ impl ReaderHandle {
         let (queries, query_queue) = mpsc::channel(MAX_QUERIES);
         let waiting = Arc::<AtomicUsize>::default();
         let marks = Arc::<CardMarks>::default();
+        let (owed_reset, owed) = watch::channel(None);
         let requests = Requests {
             messages,
             queries: query_queue,
             waiting: Arc::clone(&waiting),
             journal: journal.clone(),
             marks: Arc::clone(&marks),
+            owed_reset: owed,
         };
-        (Self { inbox, queries, waiting, journal, marks, last_number: Arc::default(), shutdown }, requests)
+        let last_number = Arc::default();
+        (Self { inbox, queries, waiting, journal, marks, owed_reset, last_number, shutdown }, requests)
     }
 
     /// The journal of the reader, for its requests.
@@ -115,6 +123,12 @@ impl ReaderHandle {
     /// The marks of the reader's card, between turns, too.
     pub fn marks(&self) -> &CardMarks {
         &self.marks
+    }
+
+    /// Has the card reset at the end of the turn in progress, before all waiting requests. No effect if the card has
+    /// been reset or replaced since it had `resets` resets. Takes no place in the queue, so it cannot be refused.
+    pub fn reset_after_turn(&self, resets: u64) {
+        self.owed_reset.send_if_modified(|owed| std::mem::replace(owed, (*owed).max(Some(resets))) < Some(resets));
     }
 
     /// Returns the turns as `caller` may see them; `None` if the reader's actor has ended, or has too many queries in

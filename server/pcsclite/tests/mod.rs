@@ -5,4 +5,5 @@ mod conversations;
 mod idle;
 mod on_demand;
 mod program;
+mod resets;
 mod sharing;

@@ -53,10 +53,10 @@ impl World {
     }
 
     /// A world of a broker with this configuration, at whose door handles may idle for so long.
-    pub(super) async fn with(config: Config, idle: IdleTimes) -> Self {
+    pub(super) async fn with(mut config: Config, idle: IdleTimes) -> Self {
         let (cards, trail) = (Simulated::new(2), AuditTrail::default());
         let backend = Arc::new(cards.clone());
-        let policy = Policy::new(Vec::new(), example(USER));
+        let policy = Policy::new(std::mem::take(&mut config.rules), example(USER));
         let (broker, tasks) = Broker::start(backend, config.clone(), policy, trail, "epoch".into()).await.unwrap();
         let mut readers = broker.follow_readers(&Caller::local(1, example_account(USER), Some(1), Some(1)));
         while readers.list().iter().any(|reader| reader.status.state != State::Ready) {

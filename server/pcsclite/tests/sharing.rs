@@ -11,8 +11,6 @@ const READERS: [&str; 2] = ["Simulated Reader 00", "Simulated Reader 01"];
 const EXCLUSIVE: u32 = 1;
 const SHARED: u32 = 2;
 const DIRECT: u32 = 3;
-const VERIFY: &[u8] = b"\x00\x20\x00\x80\x0812345678";
-const IS_VERIFIED: &[u8] = &[0x00, 0x20, 0x00, 0x80];
 const READ: &[u8] = &[0x00, 0xB0, 0x00, 0x00, 0x02];
 /// The maximum number of handles of one user.
 const HANDLES: usize = 512;
@@ -100,34 +98,6 @@ async fn group() -> (World, [(Program, u32); 2]) {
     let (one, _) = first.connect(READERS[0], SHARED).await.unwrap();
     let (two, _) = second.connect(READERS[0], SHARED).await.unwrap();
     (world, [(first, one), (second, two)])
-}
-
-#[tokio::test]
-async fn a_disconnect_resets_for_commands_before_a_reconnect() {
-    let (world, [(mut first, one), (mut second, two)]) = group().await;
-    assert_eq!(first.transmit(one, VERIFY).await.unwrap(), [0x90, 0]);
-    assert_eq!(reconnect(&mut first, one, SHARED).await, Code::SUCCESS);
-    assert_eq!(first.code(0x06, &[one, 1, 0]).await, Code::SUCCESS);
-    assert_eq!(second.transmit(two, IS_VERIFIED).await.unwrap(), [0x63, 0xC3]);
-    world.stop().await;
-}
-
-#[tokio::test]
-async fn a_disconnect_resets_after_the_turn_of_others() {
-    let (world, [(mut first, one), (mut second, two)]) = group().await;
-    assert_eq!(first.transmit(one, VERIFY).await.unwrap(), [0x90, 0]);
-    while second.begin(two).await == Code::SHARING_VIOLATION {}
-    assert_eq!(second.transmit(two, IS_VERIFIED).await.unwrap(), [0x90, 0]);
-    let asked = Instant::now();
-    assert_eq!(first.code(0x06, &[one, 1, 0]).await, Code::SUCCESS);
-    assert!(asked.elapsed() < Duration::from_millis(500), "it waited for {:?}", asked.elapsed());
-    assert_eq!(second.transmit(two, IS_VERIFIED).await.unwrap(), [0x90, 0], "not in the transaction");
-    assert_eq!(second.end(two, 0).await, Code::SUCCESS);
-    while second.status(two).await != Code::RESET_CARD {
-        assert!(asked.elapsed() < Duration::from_secs(10), "the card is never reset");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    world.stop().await;
 }
 
 #[tokio::test]

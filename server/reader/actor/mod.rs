@@ -116,6 +116,8 @@ struct Actor {
     lifecycle: CardLifecycle,
     /// Counters of the card's resets and selections. The card thread writes them, sessions read them.
     marks: Arc<CardMarks>,
+    /// The number of resets in `marks` at which the card must be reset once more, between turns. Handles write it.
+    owed_reset: watch::Receiver<Option<u64>>,
     /// The caller of the latest turn. Set by [`Actor::passes_to`].
     last_caller: Option<CallerKey>,
     /// The right to send to the card. Granted with each turn; the current lease ends here, at the latest with the next.
@@ -204,6 +206,7 @@ impl Actor {
                 () = self.schedule.group_ends() => {}
                 // Before the messages: a session that closes now closes by the new rules.
                 Ok(()) = self.policy.changed() => self.end_forbidden_session(),
+                Ok(()) = self.owed_reset.changed() => {}
                 Some(message) = messages.recv() => self.on_message(message),
                 // After the messages: a query delays no request for a turn.
                 Some(query) = queries.recv() => {
@@ -223,8 +226,9 @@ impl Actor {
         self.schedule.check_group();
         self.judge_session(now);
         while !self.phase.is_ending() && self.worker.is_idle() {
-            if self.schedule.is_reset_due() && self.lifecycle.card().is_some() {
-                // Outside of the next caller's turn: no member of the group is left that may use the state in the card.
+            if (self.schedule.is_reset_due() || self.owes_reset()) && self.lifecycle.card().is_some() {
+                // Outside of the next caller's turn: no member of the group is left that may use the state in the card,
+                // or a member has had enough of it.
                 self.start(Job::Reset(self.isolation_reset), Work::Handling);
                 break;
             }
@@ -245,6 +249,11 @@ impl Actor {
         }
         self.waiting.store(self.schedule.len(), Ordering::Relaxed);
         self.send_positions(now);
+    }
+
+    /// Whether a program has left the card with the wish for a reset, and there was none since.
+    fn owes_reset(&self) -> bool {
+        *self.owed_reset.borrow() == Some(self.marks.resets())
     }
 
     /// Gives the idle card thread a job.

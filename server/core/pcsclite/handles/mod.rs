@@ -42,8 +42,6 @@ struct Handle<U> {
     depth: u32,
     /// Whether the handle has a turn at the reader.
     has_turn: bool,
-    /// Whether another handle of the process has left a reset to the end of the turn.
-    has_reset_to_do: bool,
     known: Known,
 }
 
@@ -84,7 +82,7 @@ impl<U: Clone + Eq + Hash> Handles<U> {
         }
         self.places.take(at.user.clone(), 1).map_err(|_| Code::NO_MEMORY)?;
         let known = Known::new(at.insertion.clone(), self.resets_of(&at.reader));
-        self.handles.insert(id, Handle { at, depth: 0, has_turn: false, has_reset_to_do: false, known });
+        self.handles.insert(id, Handle { at, depth: 0, has_turn: false, known });
         Ok(())
     }
 

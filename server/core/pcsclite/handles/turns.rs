@@ -95,7 +95,6 @@ impl<U: Clone + Eq + Hash> Handles<U> {
         let Some(handle) = self.handles.get_mut(&id) else { return };
         self.resets.insert(Arc::clone(&handle.at.reader), resets);
         handle.known.on_own_reset();
-        handle.has_reset_to_do = false;
         if acknowledges {
             handle.known.acknowledge(handle.at.insertion.clone(), resets);
         } else {
@@ -136,22 +135,6 @@ impl<U: Clone + Eq + Hash> Handles<U> {
     /// Whether the handle keeps its turn: it is exclusive, or in a transaction.
     pub fn keeps_turn(&self, id: u32) -> bool {
         self.handles.get(&id).is_some_and(|handle| handle.at.share == Share::Exclusive || handle.depth > 0)
-    }
-
-    /// Leaves a reset of the card to the handle of the process that keeps its turn at the reader. Returns whether there
-    /// is one.
-    pub fn leave_reset(&mut self, process: u64, reader: &Arc<str>) -> bool {
-        let keeper = self.handles.values_mut().find(|handle| {
-            (handle.at.process, &handle.at.reader) == (process, reader)
-                && handle.has_turn
-                && (handle.depth > 0 || handle.at.share == Share::Exclusive)
-        });
-        keeper.map(|handle| handle.has_reset_to_do = true).is_some()
-    }
-
-    /// Whether a reset was left to the handle, whose turn has ended. It is left to nobody then.
-    pub fn takes_reset(&mut self, id: u32) -> bool {
-        self.handles.get_mut(&id).is_some_and(|handle| std::mem::take(&mut handle.has_reset_to_do))
     }
 
     /// Whether another handle of the process keeps its turn at the same reader.

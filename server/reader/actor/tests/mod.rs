@@ -7,6 +7,7 @@ mod ends;
 mod faults;
 mod hearing;
 mod history;
+mod owed;
 mod pipelines;
 mod thread;
 mod thread_end;

@@ -101,6 +101,7 @@ impl World {
                 now,
             ),
             marks: Arc::default(),
+            owed_reset: requests.owed_reset.clone(),
             last_caller: None,
             leases: Leases::default(),
             jobs: to_thread,
