@@ -37,11 +37,18 @@ pub fn ring(own: &str, below: &[Arc<str>]) -> Option<usize> {
     below.iter().position(|epoch| **epoch == *own)
 }
 
-/// Writes the chain into an array of 16 readers, if there is a free place for it.
+/// Writes the chain into an array of 16 readers, if there is a free place for it. Leaves out the end if it does not
+/// fit: a service below may tell anything.
 pub fn write(array: &mut [u8], chain: &[Arc<str>]) {
     let Some(name) = place(array.len()).and_then(|place| array.get_mut(place)) else { return };
-    let text: Vec<u8> =
-        MARK.iter().copied().chain(chain.iter().flat_map(|epoch| [" ", epoch]).flat_map(str::bytes)).collect();
+    let mut text = MARK.to_vec();
+    for epoch in chain {
+        if text.len() + 1 + epoch.len() > name.len() {
+            break;
+        }
+        text.push(b' ');
+        text.extend(epoch.bytes());
+    }
     if let Some(field) = name.get_mut(..text.len())
         && field.first() == Some(&0)
     {
@@ -49,7 +56,8 @@ pub fn write(array: &mut [u8], chain: &[Arc<str>]) {
     }
 }
 
-/// Reads the chain from an array of 16 readers; empty for a service that is no broker's door.
+/// Reads the chain from an array of 16 readers, which may have any content; empty for a service that is no broker's
+/// door.
 pub fn read(array: &[u8]) -> Chain {
     let name = place(array.len()).and_then(|place| array.get(place)).unwrap_or_default();
     let text = name.strip_prefix(MARK).and_then(|rest| rest.split(|byte| *byte == 0).next()).unwrap_or_default();
@@ -91,6 +99,14 @@ mod tests {
         write(&mut array, &epochs(&["a"]));
         assert_eq!(array, before);
         assert!(read(&array).is_empty() && read(&[0; 16]).is_empty() && read(&vec![0; ANSWER_BYTES]).is_empty());
+    }
+
+    #[test]
+    fn the_own_epoch_is_told_whatever_the_service_tells() {
+        let mut array = vec![0; ANSWER_BYTES];
+        write(&mut array, &told(&"own".into(), &epochs(&[&"x".repeat(113), "y"])));
+        assert_eq!(*read(&array), *epochs(&["own"]));
+        assert_eq!(ring("own", &read(&array)), Some(0));
     }
 
     /// Lets each of `count` brokers in a ring look at the next one's door in this order, and returns who has noticed.

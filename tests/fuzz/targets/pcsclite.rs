@@ -1,10 +1,13 @@
-//! Any bytes of a PC/SC program: the requests in them are read one by one, the same ones however the bytes are cut.
+//! Any bytes of a PC/SC program: the requests in them are read one by one, the same ones however the bytes are cut. As
+//! the answer of a PC/SC service they name brokers, and hide no broker that uses the service.
 
 #![no_main]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a target reports a fault by a panic")]
 
 use cardbroker_core::pcsclite::{
+    chain,
     code::Code,
+    reader_states::ELEMENT_BYTES,
     wire::{ATTRIBUTE_BYTES, Malformed, Message, Parsed, Reply, Request, parse},
 };
 use libfuzzer_sys::fuzz_target;
@@ -45,7 +48,25 @@ fn in_parts(mut bytes: &[u8]) -> (Vec<Message>, Option<Malformed>) {
     }
 }
 
+/// Reads the bytes as the last place of a service's readers, and tells the brokers in it.
+fn pass_on(bytes: &[u8]) {
+    let mut array = vec![0; chain::ANSWER_BYTES];
+    for (at, byte) in array[chain::ANSWER_BYTES - ELEMENT_BYTES..].iter_mut().zip(bytes) {
+        *at = *byte;
+    }
+    let own = "0123456789abcdef".into();
+    let told = chain::told(&own, &chain::read(&array));
+    assert!(told.len() <= chain::LONGEST && told[1..].iter().all(|epoch| *epoch != own && !epoch.is_empty()));
+    let mut array = vec![0; chain::ANSWER_BYTES];
+    chain::write(&mut array, &told);
+    let read = chain::read(&array);
+    assert!(told.starts_with(&read));
+    assert_eq!(chain::ring(&own, &read), Some(0));
+}
+
 fuzz_target!(|bytes: &[u8]| {
+    pass_on(bytes);
+    chain::read(bytes);
     let (messages, end) = whole(bytes);
     assert_eq!((&messages, end), (&in_parts(bytes).0, in_parts(bytes).1));
     for message in &messages {
