@@ -1,4 +1,4 @@
-//! One connection, which is one context of a program: what comes next, and the answers that need no turn.
+//! One connection, which has one context of a program: what comes next, and the answers that need no turn.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,14 +9,12 @@ use cardbroker_core::{
         wire::{Agreed, Message, Reply, Request, Version},
     },
 };
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep_until},
-};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::{
+    context::{Context, cancelled},
     desk::Member,
     door::Shared,
     groups::Groups,
@@ -53,7 +51,7 @@ pub(super) struct Connection {
     /// The version that the client speaks. 4:4 before it has said so.
     pub(super) version: Version,
     /// The context, once it is established.
-    context: Option<Context>,
+    pub(super) context: Option<Context>,
     /// Whether the client waits for a change.
     pub(super) waits: Waits,
     /// The turns of the context's handles.
@@ -67,12 +65,6 @@ pub(super) struct Connection {
     /// The first request of a new connection that may be held, while the user's budget is used up. What comes before,
     /// such as the version, is never held: all threads of a program would stop.
     deferred: Option<Box<Message>>,
-}
-
-struct Context {
-    number: u32,
-    /// Changes when the wait of the context is cancelled.
-    cancelled: watch::Receiver<()>,
 }
 
 /// The next thing for a connection to do.
@@ -242,49 +234,6 @@ impl Connection {
         self.input.send(&message.answer(reply)).await
     }
 
-    fn establish(&mut self) -> Result<u32, Code> {
-        if self.context.is_some() {
-            return Err(Code::INVALID_VALUE);
-        }
-        let (number, cancelled) = self.shared.desk.establish(&self.member, &self.user)?;
-        self.context = Some(Context { number, cancelled });
-        self.refresh();
-        Ok(number)
-    }
-
-    /// Ends the context with its handles.
-    fn release(&mut self) {
-        for handle in self.turns.handles() {
-            self.abandon_turn(handle);
-        }
-        if let Some(Context { number, .. }) = self.context.take() {
-            self.shared.desk.handles(|handles| {
-                for handle in handles.of_context(number) {
-                    handles.disconnect(handle);
-                }
-            });
-            self.shared.desk.release(number);
-            self.refresh();
-        }
-    }
-
-    /// The context, which must be established.
-    pub(super) fn context(&self) -> Result<u32, Ended> {
-        self.context.as_ref().map(|context| context.number).ok_or(Ended::Foreign)
-    }
-
-    /// A wait begins: what was cancelled before concerns an earlier one.
-    pub(super) fn forget_cancellation(&mut self) {
-        if let Some(context) = &mut self.context {
-            context.cancelled.mark_unchanged();
-        }
-    }
-
-    /// Checks that the client names its own context.
-    pub(super) fn check_context(&self, context: u32) -> Result<(), Ended> {
-        if self.context()? == context { Ok(()) } else { Err(Ended::Foreign) }
-    }
-
     /// Shows the process the readers as they are now.
     pub(super) fn refresh(&mut self) {
         self.shared.desk.refresh(&self.member, &self.readers.list());
@@ -306,13 +255,4 @@ impl Drop for Connection {
     fn drop(&mut self) {
         self.release();
     }
-}
-
-async fn cancelled(context: Option<&mut Context>) {
-    if let Some(context) = context
-        && context.cancelled.changed().await.is_ok()
-    {
-        return;
-    }
-    std::future::pending().await
 }

@@ -15,11 +15,14 @@
 //! | `loops` | the refusal of a broker to sit on its own door |
 //! | `groups` | the isolation groups of a connection |
 //! | `input` | the bytes of one connection |
-//! | `connection` | one context: what comes next, and the answers that need no turn |
+//! | `connection` | one connection: what comes next, and the answers that need no turn |
+//! | `context` | the context of a connection |
 //! | `waiting` | the messages to a client that waits for a change |
-//! | `cards` | handles: connect, reconnect, disconnect, state, attributes |
+//! | `cards` | requests about a card: state and attributes of a handle |
+//! | `connecting` | handles: connect, reconnect, disconnect |
 //! | `transactions` | transactions and commands |
-//! | `holding` | how a handle gets its turn, keeps it, and gives it back |
+//! | `holding` | how a handle gets its turn, and keeps it |
+//! | `ending` | how the turn of a handle ends |
 //! | `turns` | the turns of a connection's handles, waiting, in use or resting |
 //!
 //! Three rules keep client libraries alive. A request that asks for state is answered at once. A request that needs a
@@ -27,9 +30,12 @@
 //! never waits for a handle of its own.
 
 mod cards;
+mod connecting;
 mod connection;
+mod context;
 mod desk;
 mod door;
+mod ending;
 mod groups;
 mod holding;
 mod input;
