@@ -205,4 +205,6 @@ impl<U: Clone + Eq + Hash> Handles<U> {
 }
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;
