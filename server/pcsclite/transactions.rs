@@ -240,3 +240,22 @@ fn answer(outcome: UnitOutcome) -> Result<ApduBytes, Failure> {
         (None, None) => Err(Failure::unknown(Reason::Internal, "the unit has no answer")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_known_wrong_pin_has_the_count_that_the_card_gave() {
+        for (tries, answer) in [
+            (Some(15), Ok([0x63, 0xCF].into())),
+            (Some(1), Ok([0x63, 0xC1].into())),
+            (Some(0), Err(Code::WRONG_CHV)),
+            (Some(16), Err(Code::WRONG_CHV)),
+            (None, Err(Code::WRONG_CHV)),
+        ] {
+            assert_eq!(refusal(Failure::known_wrong(tries, "m")), answer, "{tries:?}");
+        }
+        assert_eq!(refusal(Failure::not_sent(Reason::PinLastTry, "m")), Err(Code::SECURITY_VIOLATION));
+    }
+}

@@ -99,6 +99,8 @@ mod packages;
 mod pcsc_gpg;
 /// PC/SC programs that are killed at each stage of a call.
 mod pcsc_kills;
+/// PINs that the broker keeps from the card, presented by PC/SC programs.
+mod pcsc_pins;
 /// Programs that use PC/SC, unchanged, on the broker's front door.
 mod pcsc_programs;
 /// Brokers in a ring, behind each other's front doors.

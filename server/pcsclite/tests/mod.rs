@@ -4,6 +4,7 @@ mod calls;
 mod conversations;
 mod idle;
 mod on_demand;
+mod pins;
 mod program;
 mod resets;
 mod sharing;
