@@ -17,6 +17,8 @@ use super::{connection::Connection, input::Ended};
 const ATR_STRING: u32 = 0x0009_0303;
 /// The attributes with the name of the reader.
 const NAMES: [u32; 2] = [0x7FFF_0003, 0x7FFF_0004];
+/// The attribute with the unique name of the broker's run, which tells brokers apart. Its class is that of vendors.
+pub(super) const EPOCH: u32 = 0x0007_CB01;
 
 impl Connection {
     /// Answers a request about a card, other than a command.
@@ -101,6 +103,7 @@ impl Connection {
         let text = |text: &str| [text.as_bytes(), &[0]].concat();
         let value = match attribute {
             ATR_STRING => Some(reader.status.atr.clone()).filter(|atr| !atr.is_empty()),
+            EPOCH => Some(text(&self.shared.broker.epoch())),
             name if NAMES.contains(&name) => Some(text(&reader.names.display_name)),
             _ => None,
         };

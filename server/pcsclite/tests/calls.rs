@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 use cardbroker_core::{budget, pcsclite::code::Code};
 
 use super::program::{Program, USER, World};
-use crate::config::{Exclusive, Isolation, PcscliteConfig};
+use crate::{
+    config::{Exclusive, Isolation, PcscliteConfig},
+    pcsclite::cards::EPOCH,
+};
 
 const READER: &str = "Simulated Reader 00";
 const SHARED: u32 = 2;
@@ -63,7 +66,9 @@ async fn readers_and_attributes_are_those_of_the_broker() {
     assert_eq!((&array[..19], &array[184..203]), (READER.as_bytes(), &b"Simulated Reader 01"[..]));
     let (handle, protocol) = program.connect(READER, DIRECT).await.unwrap();
     assert_eq!(protocol, 0);
-    for (attribute, starts) in [(0x7FFF_0003, &b"Simulated Reader 00\0"[..]), (0x0009_0303, b"\x3B")] {
+    for (attribute, starts) in
+        [(EPOCH, &b"epoch\0"[..]), (0x7FFF_0003, b"Simulated Reader 00\0"), (0x0009_0303, b"\x3B")]
+    {
         let mut body = [handle, attribute].map(u32::to_ne_bytes).concat();
         body.resize(272, 0);
         body.extend([264_u32, 0].map(u32::to_ne_bytes).concat());
