@@ -5,7 +5,7 @@ use std::{io, time::Duration};
 use cardbroker_core::pcsclite::wire::{self, Malformed, Message, Parsed};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    time::timeout,
+    time::{Instant, timeout, timeout_at},
 };
 use zeroize::{Zeroize, Zeroizing};
 
@@ -21,6 +21,8 @@ pub(super) struct Input {
     stream: LocalStream,
     /// The bytes that have come and are not yet a whole request. They may have a PIN, and are wiped wherever they were.
     buffer: Zeroizing<Vec<u8>>,
+    /// The time by which the request that has begun must be whole; `None` between requests.
+    whole_by: Option<Instant>,
 }
 
 /// The reason for the end of a conversation.
@@ -45,7 +47,7 @@ pub(super) enum Ended {
 
 impl Input {
     pub(super) fn new(stream: LocalStream) -> Self {
-        Self { stream, buffer: Zeroizing::new(Vec::with_capacity(ROOM)) }
+        Self { stream, buffer: Zeroizing::new(Vec::with_capacity(ROOM)), whole_by: None }
     }
 
     /// Reads the next request. Cancel-safe: what has come is kept.
@@ -54,16 +56,18 @@ impl Input {
             match wire::parse(&self.buffer)? {
                 Parsed::Whole(message, length) => {
                     consume(&mut self.buffer, length);
+                    self.whole_by = None;
                     return Ok(message);
                 }
                 Parsed::Missing(more) => {
                     reserve(&mut self.buffer, more);
                     // A client may be silent for any time, but not in the middle of a request.
-                    let is_between = self.buffer.is_empty();
-                    let read = self.stream.read_buf(&mut *self.buffer);
-                    let read = match is_between {
-                        true => read.await?,
-                        false => timeout(PATIENCE, read).await.map_err(|_| Ended::Gone)??,
+                    let read = if self.buffer.is_empty() {
+                        self.stream.read_buf(&mut *self.buffer).await?
+                    } else {
+                        let by = *self.whole_by.get_or_insert_with(|| Instant::now() + PATIENCE);
+                        let read = self.stream.read_buf(&mut *self.buffer);
+                        timeout_at(by, read).await.map_err(|_| Ended::Gone)??
                     };
                     if read == 0 {
                         return Err(Ended::Gone);
@@ -164,6 +168,29 @@ mod tests {
             assert!(input.buffer.is_empty());
             assert_eq!(memory(&input).iter().filter(|byte| **byte != 0).count(), 0, "cut at {cut}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_is_whole_in_time_however_often_a_byte_comes() {
+        let (here, mut there) = UnixStream::pair().unwrap();
+        let mut input = Input::new(here);
+        let began = Instant::now();
+        let drip = async {
+            loop {
+                there.write_all(&[0]).await.unwrap();
+                tokio::time::sleep(PATIENCE / 4).await;
+            }
+        };
+        let ended = async {
+            loop {
+                // The wait for a request begins anew whenever something else has happened.
+                if let Ok(Err(ended)) = timeout(PATIENCE / 8, input.next()).await {
+                    return ended;
+                }
+            }
+        };
+        let ended = tokio::select! { ended = ended => ended, () = drip => unreachable!() };
+        assert!(matches!(ended, Ended::Gone) && began.elapsed() < PATIENCE * 2, "{ended}");
     }
 
     #[tokio::test]

@@ -111,6 +111,7 @@ impl Connection {
         }
         let Some(held) = self.take_held(handle) else { return Ok(Err(Code::INTERNAL_ERROR)) };
         let span = spans::unit(&Span::current());
+        let resets = held.session.marks().resets();
         let outcome = match span.in_scope(|| held.session.transmit(vec![command], true, Instant::now())) {
             Ok(unit) => self.carry_out(handle, held, unit).await,
             Err(failure) => {
@@ -120,7 +121,7 @@ impl Connection {
         };
         let answer = outcome.and_then(answer);
         if !answer.as_ref().is_err_and(|failure| failure.delivery == Delivery::NotSent) {
-            self.shared.desk.handles(|handles| handles.on_sent(handle, selects));
+            self.shared.desk.handles(|handles| handles.on_sent(handle, selects, resets));
         }
         Ok(answer.or_else(refusal))
     }

@@ -128,7 +128,13 @@ impl ReaderHandle {
     /// Has the card reset at the end of the turn in progress, before all waiting requests. No effect if the card has
     /// been reset or replaced since it had `resets` resets. Takes no place in the queue, so it cannot be refused.
     pub fn reset_after_turn(&self, resets: u64) {
-        self.owed_reset.send_if_modified(|owed| std::mem::replace(owed, (*owed).max(Some(resets))) < Some(resets));
+        self.owed_reset.send_if_modified(|owed| {
+            let is_newer = *owed < Some(resets);
+            if is_newer {
+                *owed = Some(resets);
+            }
+            is_newer
+        });
     }
 
     /// Returns the turns as `caller` may see them; `None` if the reader's actor has ended, or has too many queries in

@@ -51,6 +51,36 @@ async fn a_disconnect_resets_for_commands_before_a_reconnect() {
 }
 
 #[tokio::test]
+async fn a_disconnect_resets_only_what_the_handle_has_left() {
+    let (world, [(mut first, one), (mut second, two), (mut third, three)]) = group(8).await;
+    assert_eq!(first.transmit(one, VERIFY).await.unwrap(), [0x90, 0]);
+    assert_eq!(second.transmit(two, IS_VERIFIED).await.unwrap(), [0x90, 0]);
+    assert_eq!(disconnect(&mut second, two).await, Code::SUCCESS);
+    // The third program has not used the card before: it gets no news of the reset.
+    assert_eq!(third.transmit(three, VERIFY).await.unwrap(), [0x90, 0]);
+    assert_eq!(disconnect(&mut first, one).await, Code::SUCCESS);
+    assert_eq!(third.transmit(three, IS_VERIFIED).await.unwrap(), [0x90, 0], "reset for another's commands");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_disconnect_resets_even_if_the_client_is_gone() {
+    let (world, [(mut first, one), (mut second, two)]) = group(8).await;
+    assert_eq!(first.transmit(one, VERIFY).await.unwrap(), [0x90, 0]);
+    while second.begin(two).await == Code::SHARING_VIOLATION {}
+    assert_eq!(second.transmit(two, IS_VERIFIED).await.unwrap(), [0x90, 0]);
+    first.send(0x06, &[one, RESET, 0].map(u32::to_ne_bytes).concat(), &[]).await;
+    drop(first);
+    assert_eq!(second.end(two, 0).await, Code::SUCCESS);
+    let asked = Instant::now();
+    while second.status(two).await != Code::RESET_CARD {
+        assert!(asked.elapsed() < Duration::from_secs(10), "the card is never reset");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn a_disconnect_resets_after_the_turn_of_others() {
     let (world, [(mut first, one), (mut second, two)]) = group(8).await;
     assert_eq!(first.transmit(one, VERIFY).await.unwrap(), [0x90, 0]);

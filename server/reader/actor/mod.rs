@@ -228,7 +228,7 @@ impl Actor {
         while !self.phase.is_ending() && self.worker.is_idle() {
             if (self.schedule.is_reset_due() || self.owes_reset()) && self.lifecycle.card().is_some() {
                 // Outside of the next caller's turn: no member of the group is left that may use the state in the card,
-                // or a member has had enough of it.
+                // or a handle was disconnected with a reset.
                 self.start(Job::Reset(self.isolation_reset), Work::Handling);
                 break;
             }
@@ -251,7 +251,7 @@ impl Actor {
         self.send_positions(now);
     }
 
-    /// Whether a program has left the card with the wish for a reset, and there was none since.
+    /// Whether a handle was disconnected with a reset, and the card was not reset since.
     fn owes_reset(&self) -> bool {
         *self.owed_reset.borrow() == Some(self.marks.resets())
     }

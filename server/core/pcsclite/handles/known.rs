@@ -21,8 +21,8 @@ pub(super) struct Known {
     resets: u64,
     /// Whether the handle has sent a command since it connected. Without one it gets no news of resets.
     has_used: bool,
-    /// Whether the handle has sent a command since it had the card reset, or since it connected to this card.
-    has_sent: bool,
+    /// The number of resets at the last command since the handle connected to this card; `None` without a command.
+    sent_at: Option<u64>,
     /// The number of selections at the end of the last turn with a command; `None` without such a turn.
     selection: Option<u64>,
     /// Whether each turn so far has begun with the selection of an application by name.
@@ -41,7 +41,7 @@ impl Known {
             insertion,
             resets,
             has_used: false,
-            has_sent: false,
+            sent_at: None,
             selection: None,
             always_selects: true,
             is_fresh: false,
@@ -88,12 +88,12 @@ impl Known {
         Ok(())
     }
 
-    /// The command may have reached the card.
-    pub(super) fn on_sent(&mut self, selects: bool) {
+    /// The command may have reached the card, which had been reset this number of times.
+    pub(super) fn on_sent(&mut self, selects: bool, resets: u64) {
         if std::mem::take(&mut self.is_fresh) {
             self.always_selects &= selects;
         }
-        (self.has_used, self.has_sent, self.must_select) = (true, true, false);
+        (self.has_used, self.sent_at, self.must_select) = (true, Some(resets), false);
     }
 
     /// Without a command in the turn, the handle still expects the selection of an earlier one.
@@ -114,13 +114,8 @@ impl Known {
 
     /// The handle reconnects: it knows the card of now. Its commands have had their effect on the card all the same.
     pub(super) fn acknowledge(&mut self, insertion: String, resets: u64) {
-        let has_sent = self.has_sent && self.insertion == insertion;
-        *self = Self { always_selects: self.always_selects, has_sent, ..Self::new(insertion, resets) };
-    }
-
-    /// The handle has had the card reset: nothing is left of its commands.
-    pub(super) fn on_own_reset(&mut self) {
-        self.has_sent = false;
+        let sent_at = self.sent_at.filter(|_| self.insertion == insertion);
+        *self = Self { always_selects: self.always_selects, sent_at, ..Self::new(insertion, resets) };
     }
 
     /// The handle has not reconnected after all: it knows what it knew `before`, and the news that it got meanwhile.
@@ -131,7 +126,9 @@ impl Known {
         self.told = if later == removed { later } else { earlier.or(later) };
     }
 
-    pub(super) fn has_sent(&self) -> bool {
-        self.has_sent
+    /// Whether the effects of the handle's commands are in the card of now: it is the same card, and was not reset
+    /// since the last of them.
+    pub(super) fn has_effect(&self, insertion: &str, resets: u64) -> bool {
+        self.insertion == insertion && self.sent_at == Some(resets)
     }
 }

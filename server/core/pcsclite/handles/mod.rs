@@ -86,7 +86,7 @@ impl<U: Clone + Eq + Hash> Handles<U> {
         Ok(())
     }
 
-    /// The card in `reader` has been reset so many times, by whomever.
+    /// Records the number of resets of the card in `reader`, by any program.
     pub fn see_resets(&mut self, reader: &Arc<str>, resets: u64) {
         if self.resets.get(reader) != Some(&resets) {
             self.resets.insert(Arc::clone(reader), resets);
@@ -150,9 +150,10 @@ impl<U: Clone + Eq + Hash> Handles<U> {
         own.map(|(id, _)| *id).collect()
     }
 
-    /// Whether the handle has sent a command since it had the card reset, or since it connected to this card.
-    pub fn has_sent(&self, id: u32) -> bool {
-        self.handles.get(&id).is_some_and(|handle| handle.known.has_sent())
+    /// Whether the effects of the handle's commands are in the card of this insertion, which was reset this number of
+    /// times: nobody has reset it since the last of them.
+    pub fn has_effect(&self, id: u32, insertion: &str, resets: u64) -> bool {
+        self.handles.get(&id).is_some_and(|handle| handle.known.has_effect(insertion, resets))
     }
 
     /// Whether the handle has got news of a change, and has not reconnected since.

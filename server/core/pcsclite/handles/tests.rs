@@ -31,7 +31,7 @@ fn use_card(handles: &mut Handles<u32>, id: u32, card: &Card, selection: u64) ->
     let begun = handles.on_turn(id, card, true, None);
     if begun.is_ok() {
         handles.on_command(id, false).unwrap();
-        handles.on_sent(id, false);
+        handles.on_sent(id, false, card.resets);
         handles.end(id, CARD);
     }
     handles.on_turn_over(id, selection);
@@ -121,20 +121,23 @@ fn a_failed_reconnect_hides_no_change() {
 }
 
 #[test]
-fn commands_before_a_reconnect_have_been_sent() {
+fn commands_have_an_effect_until_the_card_is_reset_or_replaced() {
     let mut handles = table(ExclusiveRule::Virtual, &[(1, Share::Shared)]);
-    assert!(!handles.has_sent(1));
+    assert!(!handles.has_effect(1, CARD, 0), "no command");
     use_card(&mut handles, 1, &card(0, 0), 0).unwrap();
     handles.reconnect(1, Share::Shared, 2, CARD).unwrap();
-    assert!(handles.has_sent(1), "the reconnect has left the card as it was");
+    assert!(handles.has_effect(1, CARD, 0), "the reconnect has left the card as it was");
+    assert!(!handles.has_effect(1, CARD, 1), "somebody has reset it");
+    assert!(!handles.has_effect(1, "i2", 0), "another card");
     for acknowledges in [true, false] {
         handles.on_reset(1, 1, acknowledges);
-        assert!(!handles.has_sent(1));
+        assert!(!handles.has_effect(1, CARD, 1));
     }
     handles.reconnect(1, Share::Shared, 2, CARD).unwrap();
     use_card(&mut handles, 1, &card(1, 0), 0).unwrap();
+    assert!(handles.has_effect(1, CARD, 1));
     handles.reconnect(1, Share::Shared, 2, "i2").unwrap();
-    assert!(!handles.has_sent(1), "another card");
+    assert!(!handles.has_effect(1, "i2", 1), "the commands went to the card before");
 }
 
 #[test]
@@ -168,7 +171,7 @@ fn a_handle_that_always_selects_first_is_trusted_until_it_does_not() {
         assert_eq!(handles.on_turn(1, &card(0, selection), true, None), Ok(()));
         for selects in [true, false] {
             assert_eq!(handles.on_command(1, selects), Ok(()));
-            handles.on_sent(1, selects);
+            handles.on_sent(1, selects, 0);
         }
         handles.on_turn_over(1, selection + 1);
     }
@@ -185,7 +188,7 @@ fn a_turn_without_a_command_does_not_hide_a_foreign_selection() {
     let mut handles = table(ExclusiveRule::Virtual, &[(1, Share::Shared)]);
     assert_eq!(handles.on_turn(1, &card(0, 0), true, None), Ok(()));
     assert_eq!(handles.on_command(1, true), Ok(()));
-    handles.on_sent(1, true);
+    handles.on_sent(1, true, 0);
     handles.on_turn_over(1, 1);
     for _ in 0..2 {
         assert_eq!(handles.on_turn(1, &card(0, 5), true, None), Ok(()), "trusted to select");

@@ -82,10 +82,11 @@ impl<U: Clone + Eq + Hash> Handles<U> {
         self.handles.get_mut(&id).map_or(Err(Code::INVALID_HANDLE), |handle| handle.known.on_command(selects))
     }
 
-    /// A command of the handle may have reached the card. `selects`: it selects an application by name.
-    pub fn on_sent(&mut self, id: u32, selects: bool) {
+    /// A command of the handle may have reached the card, which had been reset `resets` times. `selects`: it selects an
+    /// application by name.
+    pub fn on_sent(&mut self, id: u32, selects: bool, resets: u64) {
         if let Some(handle) = self.handles.get_mut(&id) {
-            handle.known.on_sent(selects);
+            handle.known.on_sent(selects, resets);
         }
     }
 
@@ -94,7 +95,6 @@ impl<U: Clone + Eq + Hash> Handles<U> {
     pub fn on_reset(&mut self, id: u32, resets: u64, acknowledges: bool) {
         let Some(handle) = self.handles.get_mut(&id) else { return };
         self.resets.insert(Arc::clone(&handle.at.reader), resets);
-        handle.known.on_own_reset();
         if acknowledges {
             handle.known.acknowledge(handle.at.insertion.clone(), resets);
         } else {

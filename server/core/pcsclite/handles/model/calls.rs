@@ -80,9 +80,10 @@ impl World {
 
     fn event(&mut self, reader: usize, event: Event) {
         match event {
-            Event::Reset if self.keeper(reader).is_some() => {}
             Event::Reset => {
-                self.readers[reader].holder.into_iter().for_each(|holder| self.end_turn(holder));
+                // A turn that is kept goes on: a program outside of the broker has reset the card.
+                let resting = self.readers[reader].holder.filter(|holder| !self.keeps(*holder));
+                resting.into_iter().for_each(|holder| self.end_turn(holder));
                 self.readers[reader].resets += 1;
                 self.see_resets(reader);
             }
@@ -129,9 +130,9 @@ impl World {
             return Ok(());
         }
         let (protocol, depth) = (self.protocol, 0);
-        let [has_used, has_sent] = [false; 2];
+        let (has_used, sent_at) = (false, None);
         let program =
-            Program { process, reader, share, protocol, depth, insertion, resets, has_used, has_sent, told: None };
+            Program { process, reader, share, protocol, depth, insertion, resets, has_used, sent_at, told: None };
         self.programs.insert(id, program);
         if !self.takes_exclusive_turn(id)? {
             // The program has waited in vain.
@@ -173,10 +174,10 @@ impl World {
         }
         let Ok(undo) = reconnected else { return Err(TestCaseError::fail(EXCLUDES)) };
         let Reader { insertion, resets, .. } = self.readers[reader];
-        let has_sent = before.has_sent && before.insertion == insertion;
+        let sent_at = before.sent_at.filter(|_| before.insertion == insertion);
         let (depth, protocol) = (before.depth, self.protocol);
         let (has_used, told) = (false, None);
-        let program = Program { share, protocol, insertion, resets, has_used, has_sent, told, depth, ..before.clone() };
+        let program = Program { share, protocol, insertion, resets, has_used, sent_at, told, depth, ..before.clone() };
         self.programs.insert(id, program);
         let fails = match end {
             Reconnected::Succeeds => !self.takes_exclusive_turn(id)?,
@@ -229,13 +230,15 @@ impl World {
         if !begins {
             prop_assert_eq!(self.handles.on_command(id, false), Ok(()), "{}", NEWS);
             if !self.has(Fault::ForgetsCommands) {
-                self.handles.on_sent(id, false);
+                self.handles.on_sent(id, false, self.readers[reader].resets);
             }
         }
         let resets = self.readers[reader].resets;
         if let Some(program) = self.programs.get_mut(&id) {
             (program.depth, program.resets) = (program.depth + u32::from(begins), resets);
-            (program.has_used, program.has_sent) = (program.has_used || !begins, program.has_sent || !begins);
+            if !begins {
+                (program.has_used, program.sent_at) = (true, Some(resets));
+            }
         }
         Ok(())
     }
@@ -248,7 +251,7 @@ impl World {
             let resets = self.resets(reader);
             self.handles.on_reset(id, resets, false);
             if let Some(program) = self.programs.get_mut(&id) {
-                (program.told, program.has_sent) = (program.told.or(Some(Code::RESET_CARD)), false);
+                program.told = program.told.or(Some(Code::RESET_CARD));
             }
         }
         let program = self.programs[&id].clone();

@@ -41,7 +41,7 @@ enum Reconnected {
 enum Event {
     /// Another card is in the reader.
     Swap,
-    /// A caller that is no PC/SC program has the card reset.
+    /// A caller that is no PC/SC program has the card reset, or a program outside of the broker does it.
     Reset,
     /// The handle that keeps its turn has kept it for too long.
     Revoke,
@@ -112,7 +112,7 @@ const TERMS: &str = "a reconnect changes share mode and protocol, unless it fail
 const READY: &str = "only the holder of the turn is ready";
 const KEEPS: &str = "an exclusive handle, and one in a transaction, keeps its turn";
 const BUSY: &str = "a process does not wait for its own handles";
-const SENT: &str = "commands count until the handle has the card reset, or is at another card";
+const SENT: &str = "commands have an effect until the card is reset or replaced";
 
 fn play((is_strict, history): &(bool, Vec<Step>), fault: Option<Fault>) -> TestCaseResult {
     let mut world = World::new(*is_strict, fault);

@@ -21,7 +21,8 @@ pub(super) struct Program {
     pub(super) insertion: u64,
     pub(super) resets: u64,
     pub(super) has_used: bool,
-    pub(super) has_sent: bool,
+    /// The resets of the card at the last command.
+    pub(super) sent_at: Option<u64>,
     /// The news of the program's own doing, or of its turn.
     pub(super) told: Option<Code>,
 }
@@ -115,7 +116,10 @@ impl World {
             let keeper = self.keeper(program.reader).filter(|keeper| *keeper != id);
             let is_busy = keeper.is_some_and(|keeper| self.programs[&keeper].process == program.process);
             prop_assert_eq!(self.handles.is_own_process_busy(id), is_busy, "{}", BUSY);
-            prop_assert_eq!(self.handles.has_sent(id), program.has_sent, "{}", SENT);
+            let Reader { insertion, resets, .. } = self.readers[program.reader];
+            let has_effect = program.insertion == insertion && program.sent_at == Some(resets);
+            let insertion = self.insertion(program.reader);
+            prop_assert_eq!(self.handles.has_effect(id, &insertion, resets), has_effect, "{}", SENT);
         }
         for process in 1..=PROCESSES {
             for (reader, name) in READERS.iter().enumerate() {
