@@ -81,6 +81,7 @@ release-check: setup ## checks too long for CI: all packages, the longest tests,
 		'  all tests, those of idle connections with 5 min each            15 min' \
 		'  1,000 probes of a card, and as many beside a verified PIN        15 min' \
 		'  1,000,000 random conversations of PC/SC programs                25 min' \
+		'  prompts for PINs with GnuPG and PKCS#11, by PC/SC service       10 min' \
 		'  the whole conformance kit with all clients                      30 min' \
 		'  each of eight fuzz targets for 600 s, two at a time             40 min' \
 		'  the quick benchmark                                              5 min' \
@@ -91,6 +92,7 @@ release-check: setup ## checks too long for CI: all packages, the longest tests,
 	$(call step,CARDBROKER_LONG_TESTS=1 cargo test --locked --workspace --no-fail-fast)
 	$(call step,PROBES=1000 cargo test --locked -p cardbroker-tests --test e2e card_probe)
 	$(call step,CONVERSATIONS=1000000 cargo test --locked -p cardbroker-server --lib random_conversations)
+	$(call step,PROMPTS=120 cargo test --locked -p cardbroker-tests --test e2e pcsc_prompts -- --nocapture)
 	$(call step,tests/conformance/run)
 	$(call step,tests/fuzz/run 600)
 	@$(MAKE) --no-print-directory bench ARGS=--quick

@@ -5,8 +5,8 @@ use tokio::sync::watch;
 
 use super::{connection::Connection, input::Ended};
 
-/// An established context.
 pub(super) struct Context {
+    /// The number by which the client names it.
     number: u32,
     /// Changes when the wait of the context is cancelled.
     cancelled: watch::Receiver<()>,

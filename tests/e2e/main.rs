@@ -103,6 +103,8 @@ mod pcsc_kills;
 mod pcsc_pins;
 /// Programs that use PC/SC, unchanged, on the broker's front door.
 mod pcsc_programs;
+/// Prompts for PINs while programs of several kinds use the cards, measured beside pcscd.
+mod pcsc_prompts;
 /// Brokers in a ring, behind each other's front doors.
 mod pcsc_rings;
 /// The larger PC/SC programs of the system, many at once, and a newer libpcsclite.

@@ -3,7 +3,7 @@
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
     thread,
     time::{Duration, Instant},
@@ -39,13 +39,13 @@ done
 ";
 
 /// A home of GnuPG, whose programs use the front door.
-struct Gnupg {
+pub(crate) struct Gnupg {
     home: tempfile::TempDir,
     door: PathBuf,
 }
 
 impl Gnupg {
-    fn new(door: PathBuf, pin: &str) -> anyhow::Result<Self> {
+    pub(crate) fn new(door: PathBuf, pin: &str) -> anyhow::Result<Self> {
         // The path of the agent's socket in it must be short.
         let home = tempfile::Builder::new().prefix("gpg-").permissions(fs::Permissions::from_mode(0o700)).tempdir()?;
         let file = |name: &str| home.path().join(name);
@@ -57,25 +57,35 @@ impl Gnupg {
         Ok(Self { home, door })
     }
 
+    /// The folder, which the programs know as `GNUPGHOME`.
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// Has scdaemon use this reader alone.
+    pub(crate) fn use_reader(&self, reader: &str) -> anyhow::Result<()> {
+        Ok(fs::write(self.home.path().join("scdaemon.conf"), format!("disable-ccid\nreader-port {reader}\n"))?)
+    }
+
     fn program(&self, name: &str) -> Command {
         let mut program = Command::new(name);
         program.env("GNUPGHOME", self.home.path()).env("PCSCLITE_CSOCK_NAME", &self.door);
         program
     }
 
-    fn gpg(&self, arguments: &[&str]) -> anyhow::Result<Run> {
+    pub(crate) fn gpg(&self, arguments: &[&str]) -> anyhow::Result<Run> {
         let done = run(self.program("gpg").arg("--batch").args(arguments)).context("is gnupg installed?")?;
         ensure!(done.code == Some(0), "{done:?}");
         Ok(done)
     }
 
     /// How often a program asked for the PIN.
-    fn prompts(&self) -> usize {
+    pub(crate) fn prompts(&self) -> usize {
         fs::read_to_string(self.home.path().join("prompts")).unwrap_or_default().lines().count()
     }
 
     /// Signs a new file with the card's key, and verifies the signature.
-    fn sign(&self, name: &str) -> anyhow::Result<()> {
+    pub(crate) fn sign(&self, name: &str) -> anyhow::Result<()> {
         let [text, signature] = ["txt", "sig"].map(|end| self.home.path().join(format!("{name}.{end}")));
         fs::write(&text, name)?;
         let [text, signature] = [text, signature].map(|path| path.display().to_string());

@@ -38,11 +38,8 @@ impl PivWorld {
 
     /// Writes the public key, which the card's certificate would contain, for OpenSC. Returns the path.
     fn key_file(&self) -> anyhow::Result<PathBuf> {
-        // SubjectPublicKeyInfo of a key on P-256, in front of the point.
-        let algorithm = b"\x30\x59\x30\x13\x06\x07\x2A\x86\x48\xCE\x3D\x02\x01\x06\x08\x2A\x86\x48\xCE\x3D\x03\x01\x07\
-                          \x03\x42\x00";
         let path = self.broker.folder().join("9a.der");
-        fs::write(&path, [&algorithm[..], self.card.public_key()].concat())?;
+        fs::write(&path, self.card.public_key_info())?;
         Ok(path)
     }
 

@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn the_own_epoch_is_told_whatever_the_service_tells() {
+    fn a_service_with_overlong_epochs_hides_no_broker() {
         let mut array = vec![0; ANSWER_BYTES];
         write(&mut array, &told(&"own".into(), &epochs(&[&"x".repeat(113), "y"])));
         assert_eq!(*read(&array), *epochs(&["own"]));

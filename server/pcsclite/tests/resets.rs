@@ -1,4 +1,4 @@
-//! Resets that handles leave behind: each one reaches the card before the next turn, whoever waits.
+//! Resets that handles leave behind: each one reaches the card before the next turn, of any program.
 
 use std::time::{Duration, Instant};
 

@@ -94,6 +94,13 @@ impl PivCard {
         self.place.public_key.get().map_or(&[], Vec::as_slice)
     }
 
+    /// The authentication key as SubjectPublicKeyInfo, which a certificate would contain. OpenSC reads it from a file.
+    pub fn public_key_info(&self) -> Vec<u8> {
+        let algorithm = b"\x30\x59\x30\x13\x06\x07\x2A\x86\x48\xCE\x3D\x02\x01\x06\x08\x2A\x86\x48\xCE\x3D\x03\x01\x07\
+                          \x03\x42\x00";
+        [&algorithm[..], self.public_key()].concat()
+    }
+
     /// From now on each command takes so long, as on a real card.
     pub fn slow_down(&self, command: Duration) {
         self.place.command_ms.store(u64::try_from(command.as_millis()).unwrap_or(u64::MAX), Relaxed);

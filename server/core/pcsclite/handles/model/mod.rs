@@ -70,7 +70,7 @@ fn histories() -> impl Strategy<Value = (bool, Vec<Step>)> {
     (any::<bool>(), vec(step, 0..100))
 }
 
-/// A planted fault: something that is not told to the handles, or is told wrong.
+/// A planted fault: the handles do not hear of something, or hear something else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
     MissesResets,
