@@ -34,7 +34,8 @@ enum Mode {
     /// Hold the empty reader directly (prints "holding"), take the next card from there before anyone else, release it
     /// and end.
     Hold,
-    /// Try to connect at every insertion (prints "racing" at the start, and the results so far after every insertion).
+    /// Try at every insertion to connect and to send the commands, again and again (prints "racing" at the start, and
+    /// the results so far after every insertion).
     Race,
 }
 
@@ -108,11 +109,8 @@ fn probe(card: &Card) -> Result<(), Error> {
 }
 
 fn race(context: &Context, reader: &CStr, duration: Duration, over: &AtomicBool) -> anyhow::Result<Value> {
-    let (mut insertions, mut attempts, mut connections) = (0, 0, 0);
-    let report = |insertions: i32, attempts: i32, connections: i32| {
-        let counts = [("insertions", insertions), ("attempts", attempts), ("connections", connections)];
-        counts.into_iter().collect::<Value>()
-    };
+    let (mut insertions, mut attempts, mut connections, mut commands) = (0, 0, 0, 0);
+    let report = |insertions: usize, attempts: usize, connections: usize, commands: usize| json!({ "insertions": insertions, "attempts": attempts, "connections": connections, "commands": commands });
     let mut states = [ReaderState::new(reader, State::UNAWARE)];
     context.get_status_change(None, &mut states)?;
     states[0].sync_current_state();
@@ -128,6 +126,8 @@ fn race(context: &Context, reader: &CStr, duration: Duration, over: &AtomicBool)
         let came = states[0].event_count() != events && states[0].event_state().contains(State::PRESENT);
         events = states[0].event_count();
         if !came {
+            // Wine's PC/SC does not wait for a change.
+            thread::sleep(PAUSE);
             continue;
         }
         insertions += 1;
@@ -136,13 +136,15 @@ fn race(context: &Context, reader: &CStr, duration: Duration, over: &AtomicBool)
             attempts += 1;
             if let Ok(card) = context.connect(reader, ShareMode::Shared, Protocols::ANY) {
                 connections += 1;
+                // An error means that another program has reset the card, or that it has left.
+                commands += probe(&card).map_or(0, |()| PROBE.len());
                 let_go(card);
             }
             thread::sleep(PAUSE);
         }
-        say(&report(insertions, attempts, connections))?;
+        say(&report(insertions, attempts, connections, commands))?;
     }
-    Ok(report(insertions, attempts, connections))
+    Ok(report(insertions, attempts, connections, commands))
 }
 
 fn let_go(card: Card) {
