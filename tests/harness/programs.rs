@@ -91,12 +91,17 @@ impl Program {
         self.lines.recv_timeout(SILENCE).context("no line from the program")
     }
 
+    /// Closes the program's input.
+    pub fn close_input(&mut self) {
+        drop(self.process.stdin.take());
+    }
+
     /// Closes the program's input; returns the last line of its output, which is JSON.
     ///
     /// # Errors
     /// The program fails, its last line is not JSON, or it is silent for 60 s.
     pub fn end(mut self) -> anyhow::Result<Value> {
-        drop(self.process.stdin.take());
+        self.close_input();
         self.report()
     }
 

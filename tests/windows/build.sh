@@ -16,6 +16,12 @@ cargo() { # subcommand and arguments
     "$here/in-compiler" cargo "$command" --locked --quiet -Zbuild-std=std,panic_abort --target "$triple" \
         --profile "$profile" $packages "$@"
 }
+compile() { # gcc or g++, options, source and output
+    compiler=$1
+    shift
+    "$here/in-compiler" "x86_64-w64-mingw32-$compiler" -O1 -Wall -Wextra -Wpedantic -Werror -Iclient/c/include "$@" \
+        -L"$folder" -l:libcardbroker.dll.a
+}
 build() {
     if [ "$profile" != dev ]; then
         packages='-p cardbroker-server -p cardbroker'
@@ -25,10 +31,10 @@ build() {
     # With the programs of the stories. One command, so that all have the same dependencies.
     packages='-p cardbroker-server -p cardbroker -p cardbroker-client -p cardbroker-windows -p cardbroker-c'
     cargo build --lib --bins --example pairs || return 1
-    # The first program in C, with the library beside it.
+    # Programs in C and C++, with the library beside them.
     folder=$target/$triple/debug
-    "$here/in-compiler" x86_64-w64-mingw32-gcc -std=c11 -O1 -Wall -Wextra -Wpedantic -Werror -Iclient/c/include \
-        client/c/examples/first.c -o "$folder/c-first.exe" -L"$folder" -l:libcardbroker.dll.a || return 1
+    compile gcc -std=c11 client/c/examples/first.c -o "$folder/c-first.exe" || return 1
+    compile g++ -std=c++17 -static tests/windows/programs/family.cpp -o "$folder/family.exe" -lwinscard || return 1
     packages='-p cardbroker-pipe -p cardbroker-local -p cardbroker-apdu-bytes -p cardbroker-proto -p cardbroker-client'
     packages="$packages -p cardbroker-core -p cardbroker-server -p cardbroker"
     cargo test --no-run --lib --bins --message-format=json-render-diagnostics >"$target/windows-tests.json" || return 1
@@ -46,7 +52,8 @@ compiler=$("$here/in-compiler" rustc --version)
 case $compiler in
 "$known"*) exit 1 ;;
 *)
-    echo "windows: NOT BUILT: Debian's compiler is now $compiler; the known one is $known: see the errors above" >&2
+    echo "windows: NOT CHECKED: Debian's compiler is now $compiler and fails; the known one is $known" |
+        tee -a "${NOT_CHECKED:-/dev/null}" >&2
     exit 77
     ;;
 esac

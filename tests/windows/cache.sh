@@ -16,7 +16,7 @@ candidate() { # package
 }
 
 # Makes the folder $cache/NAME-KEY with `make_root FOLDER`, once for all programs that ask at the same time, and prints
-# it. Older folders of the same name are removed.
+# it. Removes folders of the same name that nobody has used for a week: another clone may use an older one now.
 once() { # name, key
     [ "$(id -u)" -eq 0 ] || { echo "$1: only root can make a root folder" >&2; exit 1; }
     mkdir -p "$cache"
@@ -24,11 +24,14 @@ once() { # name, key
     exec 9>"$cache/$1.lock"
     flock 9
     if [ ! -e "$root.done" ]; then
-        rm -rf "$cache/$1"-*
+        find "$cache" -maxdepth 1 -name "$1-*.done" -mtime +7 | sed 's/\.done$//' | while read -r old; do
+            rm -rf "$old" "$old.prefix" "$old.done"
+        done
+        rm -rf "$root" "$root.prefix"
         # A subshell that is no condition: there `set -e` holds, and a failed step leaves no finished root.
         (make_root "$root") >&2
-        touch "$root.done"
     fi
+    touch "$root.done"
     # Programs that are started later must not hold the lock.
     exec 9>&-
     echo "$root"

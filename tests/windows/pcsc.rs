@@ -1,104 +1,104 @@
-//! Windows programs on real PC/SC: Wine's winscard passes to the machine's pcscd, with virtual cards.
+//! The broker for Windows on real PC/SC: Wine's winscard passes to a private pcscd, with virtual cards. Cards come and
+//! go, and pcscd ends.
 
-use std::time::{Duration, Instant};
+use std::thread;
 
 use anyhow::{Context, ensure};
 use cardbroker_core::simulated_card::CardOptions;
-use cardbroker_tests::{
-    cards::VirtualCard,
-    harness::{LONGEST, pcscd::Pcscd, programs::Program, run},
-};
-use serde_json::Value;
+use cardbroker_tests::harness::{LONGEST, pcscd::Pcscd, programs::Program};
 
-use super::wine::{Broker, program};
+use super::{
+    stage::{INCREMENT, READER, SELECT, Stage, failure, insert},
+    wine::{Broker, program},
+};
 
 /// The pairs of one of two programs.
-const DIRECT_PAIRS: u64 = 1_500;
-const BROKER_PAIRS: u64 = 300;
-
-/// Inserts a card, and waits until pcscd has seen it.
-fn insert(pcscd: &Pcscd) -> anyhow::Result<VirtualCard> {
-    let card = VirtualCard::insert(pcscd.port(0), CardOptions::default())?;
-    ensure!(card.wait_until(Duration::from_secs(5), |seen| seen.resets > 0), "pcscd does not see the card");
-    Ok(card)
-}
-
-#[test]
-fn two_programs_break_each_others_pairs_without_the_broker() -> anyhow::Result<()> {
-    let pcscd = Pcscd::start(1)?;
-    let _card = insert(&pcscd)?;
-    let (reader, pairs) = (pcscd.reader_name(0), DIRECT_PAIRS.to_string());
-    let start = || {
-        let mut direct = program("direct-pcsc-windows")?;
-        direct.args([&reader, "--pairs", &pairs]).env("PCSCLITE_CSOCK_NAME", pcscd.socket());
-        Program::spawn(&mut direct)
-    };
-    let mut broken = 0;
-    for mut program in [start()?, start()?] {
-        let report = program.report()?;
-        broken += report["broken"].as_u64().context("no count")?;
-    }
-    println!("{broken} of {} pairs broken", 2 * DIRECT_PAIRS);
-    ensure!(broken > 0);
-    Ok(())
-}
+const PAIRS: u64 = 300;
 
 #[test]
 fn two_programs_break_no_pair_through_the_broker() -> anyhow::Result<()> {
-    let pcscd = Pcscd::start(1)?;
-    let _card = insert(&pcscd)?;
-    let broker = Broker::start(Some(&pcscd), &[])?;
-    let reader = ready(&broker)?;
+    let stage = Stage::new()?;
     let start = || {
         let mut pairs = program("examples/pairs")?;
-        pairs.args([&reader, &BROKER_PAIRS.to_string(), "--as-unit"]).env("CARDBROKER_ENDPOINT", broker.pipe());
+        pairs.args([READER, &PAIRS.to_string(), "--as-unit"]).env("CARDBROKER_ENDPOINT", stage.broker.pipe());
         Program::spawn(&mut pairs)
     };
     for mut program in [start()?, start()?] {
         let line = program.line()?;
         println!("{line}");
-        ensure!(line == format!("0 of {BROKER_PAIRS} pairs broken"), "{line}");
+        ensure!(line == format!("0 of {PAIRS} pairs broken"), "{line}");
     }
     Ok(())
 }
 
 #[test]
-fn a_card_leaves_and_comes_and_pcscd_restarts() -> anyhow::Result<()> {
-    let mut pcscd = Pcscd::start(1)?;
-    let card = insert(&pcscd)?;
+fn a_unit_awaits_an_insertion() -> anyhow::Result<()> {
+    let pcscd = Pcscd::start(1)?;
     let broker = Broker::start(Some(&pcscd), &[])?;
-    let reader = ready(&broker)?;
-    card.pull();
-    wait_for_state(&broker, "EMPTY")?;
-    drop(card);
-    let card = insert(&pcscd)?;
-    wait_for_state(&broker, "READY")?;
-    pcscd.kill()?;
-    wait_for_state(&broker, "UNAVAILABLE")?;
-    drop(card);
-    pcscd.restart()?;
+    broker.wait_for("EMPTY")?;
+    let impatient = broker.answers(&[SELECT])?;
+    ensure!(failure(&impatient)? == "NO_CARD not_sent", "{impatient:?}");
+    let mut watch = Program::spawn(&mut broker.cardbroker(&["--json", "watch"])?)?;
+    wait_for_line(&mut watch, "EMPTY")?;
+    let mut patient = broker.unit(&["--wait-for-card", SELECT])?;
     let _card = insert(&pcscd)?;
-    wait_for_state(&broker, "READY")?;
-    let answer = broker.run(&["transmit", &reader, "00A4040006F0434152440100"])?;
-    ensure!(answer.code == Some(0), "{answer:?}");
+    ensure!(patient.line()?.ends_with(" 9000"));
+    ensure!(patient.wait()?.success());
+    wait_for_line(&mut watch, "READY")
+}
+
+#[test]
+fn a_removal_during_a_command_reaches_every_request() -> anyhow::Result<()> {
+    let Stage { broker, card, pcscd } = Stage::new()?;
+    card.hang_next(LONGEST);
+    thread::scope(|scope| {
+        let in_flight = scope.spawn(|| broker.answers(&[INCREMENT]));
+        ensure!(card.wait_until(LONGEST, |seen| seen.hanging));
+        let waiting = scope.spawn(|| broker.answers(&[INCREMENT]));
+        broker.wait_for_waiters(1)?;
+        card.pull();
+        let [in_flight, waiting] = [in_flight, waiting].map(|unit| unit.join().ok().context("a panic"));
+        ensure!(failure(&in_flight??)? == "CARD_REMOVED unknown");
+        ensure!(failure(&waiting??)? == "CARD_REMOVED not_sent");
+        Ok(())
+    })?;
+    broker.wait_for("EMPTY")?;
+    ensure!(card.seen().by_instruction[0x12] == 1, "the command behind the one in flight never reaches the card");
+    card.swap(CardOptions { serial: 2, ..CardOptions::default() });
+    broker.wait_for("READY")?;
+    let answer = broker.run(&["transmit", READER, INCREMENT])?;
+    ensure!(answer.out.trim_end() == "00000001 9000", "{answer:?}");
+    drop(pcscd);
     Ok(())
 }
 
-/// Waits for a card in the only reader, and returns the reader's name.
-fn ready(broker: &Broker) -> anyhow::Result<String> {
-    wait_for_state(broker, "READY")
+#[test]
+fn nothing_runs_twice_when_pcscd_is_killed_during_a_command() -> anyhow::Result<()> {
+    let Stage { broker, card, mut pcscd } = Stage::new()?;
+    card.hang_next(LONGEST);
+    thread::scope(|scope| {
+        let in_flight = scope.spawn(|| broker.answers(&[INCREMENT]));
+        ensure!(card.wait_until(LONGEST, |seen| seen.hanging));
+        pcscd.kill()?;
+        let in_flight = in_flight.join().ok().context("a panic")??;
+        ensure!(failure(&in_flight)?.ends_with(" unknown"), "{in_flight:?}");
+        Ok(())
+    })?;
+    broker.wait_for("UNAVAILABLE")?;
+    let meanwhile = broker.answers(&[INCREMENT])?;
+    ensure!(failure(&meanwhile)?.ends_with(" not_sent"), "{meanwhile:?}");
+    card.resume();
+    pcscd.restart()?;
+    // The card is in the reader again.
+    broker.wait_for("READY")?;
+    ensure!(card.seen().by_instruction[0x12] == 1, "nothing is repeated");
+    let answer = broker.run(&["transmit", READER, SELECT])?;
+    ensure!(answer.code == Some(0) && answer.out.trim_end().ends_with(" 9000"), "{answer:?}");
+    Ok(())
 }
 
-/// Waits until a reader is in this state, and returns its name.
-fn wait_for_state(broker: &Broker, state: &str) -> anyhow::Result<String> {
-    let deadline = Instant::now() + LONGEST;
-    loop {
-        let seen = run::run(&mut broker.cardbroker(&["--json", "readers"])?)?;
-        let readers: Value = serde_json::from_str(&seen.out).unwrap_or_default();
-        let readers = readers.as_array().cloned().unwrap_or_default();
-        if let Some(reader) = readers.iter().find(|reader| reader["state"] == state) {
-            return Ok(reader["name"].as_str().context("no name")?.to_owned());
-        }
-        ensure!(Instant::now() < deadline, "no reader is {state}: {seen:?}\n{}", broker.log());
-    }
+/// Waits for a line of the program with this text.
+fn wait_for_line(program: &mut Program, text: &str) -> anyhow::Result<()> {
+    while !program.line()?.contains(text) {}
+    Ok(())
 }
