@@ -4,6 +4,9 @@
 /// The original failure: a parent, its child, and a third program.
 #[cfg(test)]
 mod family;
+/// The client in Node.
+#[cfg(test)]
+mod node;
 /// Cards come and go on real PC/SC, and pcscd ends.
 #[cfg(test)]
 mod pcsc;

@@ -171,7 +171,11 @@ function obstacleAt({ path, place }: Target): Finding | undefined {
   if (path === undefined) {
     return undefined;
   }
-  return place ? obstacle(place, process.geteuid?.() ?? -1) : lengthOf(path);
+  if (place) {
+    return obstacle(place, process.geteuid?.() ?? -1);
+  }
+  // A pipe is no path of a file, and its length was checked.
+  return process.platform === "win32" ? undefined : lengthOf(path);
 }
 
 /** Connects once; with a certificate, only to its broker. */

@@ -10,11 +10,11 @@ export const ENDPOINT_VARIABLE = "CARDBROKER_ENDPOINT";
 
 /** The address of a broker. */
 export interface Endpoint {
-  /** The notation for people: `unix:/path`, `https://HOST:PORT`, `http://HOST:PORT` or `tcp:auto`. */
+  /** The notation for people: `unix:/path`, `npipe:////./pipe/NAME`, `https://HOST:PORT`, `http://…` or `tcp:auto`. */
   readonly text: string;
   /** The target in gRPC's notation; empty for `tcp:auto`, whose port is in the endpoint file. */
   readonly target: string;
-  /** The path of the Unix socket; absent on TCP. */
+  /** The path of the Unix socket or of Windows' pipe; absent on TCP. */
   readonly path?: string;
   /** The address for TCP. */
   readonly address?: TcpAddress;
@@ -38,6 +38,9 @@ export interface Target extends Endpoint {
 /** The endpoint that means the port in the endpoint file of this user's broker. */
 const AUTO = "tcp:auto";
 
+/** The longest path of a pipe, in bytes. */
+const MAX_PIPE_BYTES = 256;
+
 /** The endpoint given, else the one in `CARDBROKER_ENDPOINT`, else the default places in their order. */
 export function findTargets(
   given: string | undefined,
@@ -45,24 +48,34 @@ export function findTargets(
   uid = process.geteuid?.(),
 ): Target[] {
   const text = given ?? environment[ENDPOINT_VARIABLE];
-  if (text || given !== undefined) {
-    const named = parseEndpoint(text ?? "");
-    return [named.text === AUTO ? { ...named, place: endpointFilePlace(environment, uid ?? 0) } : named];
-  }
-  if (uid === undefined) {
-    // Without Unix sockets there is no default endpoint.
-    throw noEndpoint("");
+  const isNamed = text || given !== undefined;
+  if (isNamed || uid === undefined) {
+    // Windows has default pipes, but any user may have made one of that name, and Node does not tell its owner.
+    const target = parseEndpoint(isNamed ? (text ?? "") : AUTO);
+    return [target.text === AUTO ? { ...target, place: endpointFilePlace(environment, uid ?? 0) } : target];
   }
   return places(environment, uid).map((place) => ({ ...unix(place.path), place }));
 }
 
 /**
- * Reads `unix:/path`, `unix:///path`, `https://HOST:PORT`, `tcp:auto`, or `http://HOST:PORT` for plain TCP. The host is
- * `localhost` or an IP address, for plain TCP a loopback address.
+ * Reads `unix:/path`, `unix:///path`, `https://HOST:PORT`, `tcp:auto`, or `http://HOST:PORT` for plain TCP; on Windows
+ * also a pipe, `npipe:////./pipe/NAME` or `\\.\pipe\NAME`. The host is `localhost` or an IP address, for plain TCP a
+ * loopback address.
  */
 export function parseEndpoint(text: string): Endpoint {
+  return parseEndpointOn(process.platform, text);
+}
+
+/** The same on a system that Node names so. */
+export function parseEndpointOn(platform: NodeJS.Platform, text: string): Endpoint {
   if (text === AUTO) {
     return { text, target: "" };
+  }
+  if (platform === "win32") {
+    const pipe = parsePipe(text);
+    if (pipe) {
+      return pipe;
+    }
   }
   const path = /^unix:(?:\/\/(?=\/)|(?!\/\/))(\/.*[^/])$/s.exec(text)?.[1];
   if (path !== undefined) {
@@ -95,11 +108,22 @@ function normal6(host: string): string | undefined {
   return host.startsWith("[") && isIPv6(host.slice(1, -1)) ? new URL(`http://${host}`).hostname : undefined;
 }
 
-function noEndpoint(text: string): InvalidError {
-  const forms = "unix:/path, https://127.0.0.1:port or tcp:auto";
+function noEndpoint(text: string, platform = process.platform): InvalidError {
+  const local = platform === "win32" ? "npipe:////./pipe/NAME" : "unix:/path";
+  const forms = `${local}, https://127.0.0.1:port or tcp:auto`;
   return invalid("endpoint", `"${text}" is not an endpoint: use ${forms}`);
 }
 
 function unix(path: string): Endpoint {
   return { text: `unix:${path}`, target: `unix:${path}`, path };
+}
+
+/** The pipe of this machine in the text; `undefined` if it is none. A slash in the name stands for a backslash. */
+function parsePipe(text: string): Endpoint | undefined {
+  const path = text.startsWith("npipe://") ? text.slice("npipe://".length).replaceAll("/", "\\") : text;
+  const name = /^\\\\\.\\pipe\\([^/]+)$/.exec(path)?.[1];
+  if (name === undefined || Buffer.byteLength(path) > MAX_PIPE_BYTES) {
+    return undefined;
+  }
+  return { text: `npipe:////./pipe/${name.replaceAll("\\", "/")}`, target: `unix:${path}`, path };
 }

@@ -240,7 +240,8 @@ function kindOf(found: Stats): Part["kind"] {
 
 /** The owner of what is at the path, or of the last part on the way that can be seen. */
 function ownerAt(path: string | undefined): string {
-  if (path === undefined) {
+  // Windows' users have no numbers.
+  if (path === undefined || process.platform === "win32") {
     return "";
   }
   for (const part of wayTo(path).reverse()) {

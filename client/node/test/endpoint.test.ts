@@ -8,7 +8,7 @@ import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { Client, InvalidError, NotRunningError, parseEndpoint } from "../src/index.js";
-import { findTargets } from "../src/endpoint.js";
+import { findTargets, parseEndpointOn } from "../src/endpoint.js";
 import { type Place, judge, places, walk, wayTo } from "../src/places.js";
 import { Broker } from "./broker.js";
 import { fails } from "./fails.js";
@@ -130,4 +130,35 @@ test("each client has a connection of its own", async (test) => {
   await Promise.all(clients.map((client) => client.readers()));
   const connected = () => broker.log.match(/: connected /g)?.length;
   assert.equal(connected(), 4, "two of the harness and two of this test");
+});
+
+test("a pipe is an endpoint on Windows, in either form", () => {
+  const path = "\\\\.\\pipe\\cardbroker\\S-1-5-21-7";
+  const text = "npipe:////./pipe/cardbroker/S-1-5-21-7";
+  for (const form of [path, text]) {
+    assert.deepEqual(parseEndpointOn("win32", form), { text, target: `unix:${path}`, path });
+    assert.throws(() => parseEndpointOn("linux", form), InvalidError, form);
+  }
+  const long = `npipe:////./pipe/${"x".repeat(248)}`;
+  for (const form of [
+    "npipe:////./pipe/",
+    "\\\\.\\pipe\\",
+    "\\\\server\\pipe\\x",
+    "npipe:////server/pipe/x",
+    "C:\\x",
+    long,
+  ]) {
+    assert.throws(() => parseEndpointOn("win32", form), InvalidError, form);
+  }
+  assert.equal(parseEndpointOn("win32", long.slice(0, -1)).path?.length, 256);
+});
+
+test("without numbers of users the default is the endpoint file", () => {
+  const { geteuid } = process;
+  test.after(() => (process.geteuid = geteuid));
+  delete process.geteuid;
+  const [target, ...others] = findTargets(undefined, { XDG_RUNTIME_DIR: "/run/user/7" });
+  assert.equal(target?.text, "tcp:auto");
+  assert(target.place?.path.endsWith("endpoint.json"));
+  assert.deepEqual(others, []);
 });
