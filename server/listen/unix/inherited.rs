@@ -9,10 +9,11 @@ use std::{
 };
 
 use listenfd::ListenFd;
-use rustix::net::sockopt::socket_acceptconn;
 
 use super::{
-    LocalSocket, default_socket,
+    LocalSocket,
+    accepting::is_accepting,
+    default_socket,
     lock_file::{LockFile, identity},
     path_watch::{Kept, PathState},
 };
@@ -107,7 +108,7 @@ impl Inherited {
 
 impl InheritedSocket {
     fn check(listener: UnixListener) -> Result<Self, BindError> {
-        let listens = socket_acceptconn(&listener).map_err(|error| io_problem("check a socket", error.into()))?;
+        let listens = is_accepting(&listener).map_err(|error| io_problem("check a socket", error.into()))?;
         if !listens {
             return Err(problem("one is a connection: use Accept=no in the socket unit".into()));
         }
@@ -176,7 +177,7 @@ impl Kept for InheritedPlace {
 
 /// Checks that the broker would also listen by itself at the address of the socket.
 fn check_port(listener: TcpListener) -> Result<(TcpListener, TcpPort), BindError> {
-    let listens = socket_acceptconn(&listener).map_err(|error| io_problem("check a socket", error.into()))?;
+    let listens = is_accepting(&listener).map_err(|error| io_problem("check a socket", error.into()))?;
     if !listens {
         return Err(problem("one is a connection: use Accept=no in the socket unit".into()));
     }

@@ -1,6 +1,7 @@
 //! The local transport on Unix: a socket in the file system, whose peer the kernel names. `listen` knows these items
 //! as `os`, and lists them.
 
+mod accepting;
 mod auto_port;
 mod bound;
 mod default_socket;

@@ -1,5 +1,7 @@
 //! This machine as a Unix sees it: users, files, processes and PC/SC. Nothing on it is changed.
 
+#[cfg(unix)]
+mod groups;
 #[cfg(target_os = "linux")]
 mod pcscd;
 #[cfg(target_os = "linux")]

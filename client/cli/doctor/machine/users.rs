@@ -1,27 +1,23 @@
 //! Users and groups by number and name, and the owners of files.
 
-use std::{ffi::CString, fs, os::unix::fs::MetadataExt, path::Path};
+use std::{fs, os::unix::fs::MetadataExt, path::Path};
 
-use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid, getgrouplist, getgroups};
+use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid};
 
+use super::groups;
 use crate::doctor::facts::{File, Me};
 
 /// The user of this process, with the groups that the process has and those that a login would get.
 pub(super) fn me() -> Me {
     let (uid, gid) = (geteuid(), getegid());
     let user = User::from_uid(uid).ok().flatten();
-    let mut groups = getgroups().unwrap_or_default();
-    groups.push(gid);
-    let assigned = user.as_ref().and_then(|user| {
-        let name = CString::new(user.name.as_str()).ok()?;
-        getgrouplist(&name, user.gid).ok()
-    });
-    let raw = |groups: Vec<Gid>| groups.into_iter().map(Gid::as_raw).collect();
+    let mut groups = groups::of_process();
+    groups.push(gid.as_raw());
     Me {
         uid: Some(uid.as_raw()),
+        assigned: user.as_ref().map(groups::of_login).unwrap_or_default(),
         name: user.map(|user| user.name).unwrap_or_default(),
-        groups: raw(groups),
-        assigned: raw(assigned.unwrap_or_default()),
+        groups,
     }
 }
 
