@@ -65,8 +65,8 @@ test: setup lint ## everything that CI runs: lint, unit and end-to-end tests, al
 # with a compiler.
 	$(foreach language,$(LANGUAGES),$(call client,$(language),build.sh))
 	$(call step,packaging/clean-root.sh)
-# Tests of memory use the release build of the daemon.
-	$(call step,cargo build --locked --release -p cardbroker-server)
+# Tests of memory use the release build of the daemon, and the benchmark both programs.
+	$(call step,cargo build --locked --release -p cardbroker-server -p cardbroker)
 	$(call step,cargo test --locked --workspace --no-fail-fast)
 	@$(MAKE) --no-print-directory $(LANGUAGES)
 # The ratios to PC/SC itself, which no noise of a machine moves by a factor of three.
@@ -88,7 +88,7 @@ release-check: setup ## checks too long for CI: all packages, the longest tests,
 		'  the packages, built twice, installed in clean places and tried   50 min'
 	$(foreach language,$(LANGUAGES),$(call client,$(language),build.sh))
 	$(call step,packaging/clean-root.sh)
-	$(call step,cargo build --locked --release -p cardbroker-server)
+	$(call step,cargo build --locked --release -p cardbroker-server -p cardbroker)
 	$(call step,CARDBROKER_LONG_TESTS=1 cargo test --locked --workspace --no-fail-fast)
 	$(call step,PROBES=1000 cargo test --locked -p cardbroker-tests --test e2e card_probe)
 	$(call step,CONVERSATIONS=1000000 cargo test --locked -p cardbroker-server --lib random_conversations)

@@ -17,6 +17,9 @@ use serde_json::Value;
 pub fn program(name: &str) -> anyhow::Result<PathBuf> {
     static PROGRAMS: Programs = Programs::new();
     let profile = if cfg!(debug_assertions) { "dev" } else { "release" };
+    if profile == "release" && PRODUCTS.contains(&name) {
+        return released(name);
+    }
     // With the C interface, because its build.sh builds these packages too: one set, one build.
     let packages = ["cardbroker-server", "cardbroker", "cardbroker-client", "cardbroker-packaging", "cardbroker-c"];
     let packages = packages.map(|package| ["--package", package]);
@@ -28,8 +31,16 @@ pub fn program(name: &str) -> anyhow::Result<PathBuf> {
 /// # Errors
 /// It cannot be built.
 pub fn released_daemon() -> anyhow::Result<PathBuf> {
+    released("cardbrokerd")
+}
+
+/// The programs that a user installs.
+const PRODUCTS: [&str; 2] = ["cardbrokerd", "cardbroker"];
+
+/// The release build of a product, as `make build` makes it: one set of packages and features, linked once.
+fn released(name: &str) -> anyhow::Result<PathBuf> {
     static PROGRAMS: Programs = Programs::new();
-    find(&PROGRAMS, "release", &["--bins", "--package", "cardbroker-server"], "cardbrokerd")
+    find(&PROGRAMS, "release", &["--bins", "--package", "cardbroker-server", "--package", "cardbroker"], name)
 }
 
 /// Programs by their names, or the error of the build.
