@@ -60,7 +60,11 @@ check: ## format, clippy, unit tests; installs nothing, less than a minute after
 # What must not compile, such as a command that the gate has not admitted.
 	$(call step,cargo test --locked --quiet --doc -p cardbroker-core)
 
+# Lines about what could not be checked, for the end of a long run.
+NOT_CHECKED := $(TARGET)/not-checked
+
 test: setup lint ## everything that CI runs: lint, unit and end-to-end tests, all clients, short fuzzing
+	@rm -f $(NOT_CHECKED)
 # Builds the clients and the clean system before the end-to-end tests, some of which measure times and must not compete
 # with a compiler.
 	$(foreach language,$(LANGUAGES),$(call client,$(language),build.sh))
@@ -68,6 +72,8 @@ test: setup lint ## everything that CI runs: lint, unit and end-to-end tests, al
 # Tests of memory use the release build of the daemon, and the benchmark both programs.
 	$(call step,cargo build --locked --release -p cardbroker-server -p cardbroker)
 	$(call step,cargo test --locked --workspace --no-fail-fast)
+# On Windows the story of the original failure; `make windows` tells all.
+	@NOT_CHECKED=$(NOT_CHECKED) tests/windows/run family::
 	@$(MAKE) --no-print-directory $(LANGUAGES)
 # The ratios to PC/SC itself, which no noise of a machine moves by a factor of three.
 	$(call step,cargo run --locked --release -p cardbroker-tests --bin bench -- --smoke)
@@ -75,6 +81,7 @@ test: setup lint ## everything that CI runs: lint, unit and end-to-end tests, al
 	$(call step,tests/conformance/slow)
 # A fixed seed: a failure is then caused by a change, not by chance.
 	$(call step,SEED=1 tests/fuzz/run $(SECONDS))
+	@[ ! -s $(NOT_CHECKED) ] || { printf '\n==> NOT CHECKED\n'; cat $(NOT_CHECKED); }
 
 release-check: setup ## checks too long for CI: all packages, the longest tests, long fuzzing; 2.5 h
 	@printf '%s\n' '' 'release-check runs, on two cores:' \
