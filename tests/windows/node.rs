@@ -1,8 +1,9 @@
 //! Node for Windows in Wine: the client in Node over the pipe.
 
-use std::process::Command;
+use std::{fs, process::Command};
 
 use anyhow::{Context, ensure};
+use cardbroker_proto::ENDPOINT_VARIABLE;
 use cardbroker_tests::harness::{languages::language, run};
 use serde_json::Value;
 
@@ -19,25 +20,31 @@ fn example(name: &str) -> anyhow::Result<Option<Command>> {
     Ok(Some(command))
 }
 
+/// Runs pairs in Node to their end; returns the exit code and the whole output. `None` as `example`.
+fn pairs(endpoint: Option<&str>, manner: Option<&str>) -> anyhow::Result<Option<(Option<i32>, String)>> {
+    let Some(mut pairs) = example("pairs")? else { return Ok(None) };
+    pairs.args(["readers/simulated-reader-00", "--seconds", "1"]).args(manner).env_remove(ENDPOINT_VARIABLE);
+    let output = tempfile::NamedTempFile::new()?;
+    let run = run::run(pairs.env("WINE_OUTPUT", output.path()).envs(endpoint.map(|text| (ENDPOINT_VARIABLE, text))))?;
+    Ok(Some((run.code, fs::read_to_string(output.path())?)))
+}
+
 #[test]
 fn a_program_in_node_runs_pairs_over_the_pipe() -> anyhow::Result<()> {
     let broker = Broker::start(None, &["--simulate", "1"])?;
     for manner in [None, Some("--session")] {
-        let Some(mut pairs) = example("pairs")? else { return Ok(()) };
-        pairs.args(["readers/simulated-reader-00", "--seconds", "1"]).args(manner);
-        let pairs = run::run(pairs.env("CARDBROKER_ENDPOINT", broker.pipe()))?;
-        let counts: Value = serde_json::from_str(&pairs.out).with_context(|| format!("{pairs:?}"))?;
+        let Some((code, output)) = pairs(Some(broker.pipe()), manner)? else { return Ok(()) };
+        let line = output.lines().last().context("no output")?;
+        let counts: Value = serde_json::from_str(line).with_context(|| format!("{code:?} {output}"))?;
         println!("{counts}");
-        ensure!(counts["broken"] == 0 && counts["pairs"].as_u64() > Some(10), "{pairs:?}");
+        ensure!(code == Some(0) && counts["broken"] == 0 && counts["pairs"].as_u64() > Some(10), "{counts}");
     }
     Ok(())
 }
 
 #[test]
 fn a_program_in_node_takes_no_pipe_that_nobody_has_named() -> anyhow::Result<()> {
-    let Some(mut pairs) = example("pairs")? else { return Ok(()) };
-    pairs.args(["readers/simulated-reader-00", "--seconds", "1"]).env_remove("CARDBROKER_ENDPOINT");
-    let pairs = run::run(&mut pairs)?;
-    ensure!(pairs.code == Some(1) && pairs.err.contains(r"Local\cardbroker\endpoint.json"), "{pairs:?}");
+    let Some((code, output)) = pairs(None, None)? else { return Ok(()) };
+    ensure!(code == Some(1) && output.contains(r"Local\cardbroker\endpoint.json"), "{code:?} {output}");
     Ok(())
 }
