@@ -1,11 +1,11 @@
-//! The client's side of a pipe: the connection, and the owner of the pipe or of a file.
+//! The client's side of a pipe: the connection, and the owner of the pipe.
 
 use std::{
     fs::File,
     io,
     os::windows::{
         fs::OpenOptionsExt,
-        io::{AsHandle, AsRawHandle, IntoRawHandle},
+        io::{AsRawHandle, IntoRawHandle},
     },
     ptr,
 };
@@ -14,7 +14,7 @@ use tokio::net::windows::named_pipe::NamedPipeClient;
 use windows_sys::Win32::{
     Foundation::ERROR_SUCCESS,
     Security::{
-        Authorization::{GetSecurityInfo, SE_FILE_OBJECT, SE_KERNEL_OBJECT, SE_OBJECT_TYPE},
+        Authorization::{GetSecurityInfo, SE_KERNEL_OBJECT},
         OWNER_SECURITY_INFORMATION,
     },
     Storage::FileSystem::{FILE_FLAG_OVERLAPPED, SECURITY_IDENTIFICATION},
@@ -41,25 +41,13 @@ pub fn connect(name: &str) -> io::Result<NamedPipeClient> {
 /// # Errors
 /// The operating system's.
 pub fn owner_of_pipe(pipe: &NamedPipeClient) -> io::Result<Sid> {
-    owner(pipe.as_raw_handle(), SE_KERNEL_OBJECT)
-}
-
-/// The owner of an open file.
-///
-/// # Errors
-/// The operating system's.
-pub fn owner_of_file(file: &impl AsHandle) -> io::Result<Sid> {
-    owner(file.as_handle().as_raw_handle(), SE_FILE_OBJECT)
-}
-
-fn owner(handle: std::os::windows::io::RawHandle, kind: SE_OBJECT_TYPE) -> io::Result<Sid> {
     let (mut sid, mut descriptor) = (ptr::null_mut(), ptr::null_mut());
-    // SAFETY: the handle is open during the call. `sid` and `descriptor` are places for addresses; the other parts of
+    // SAFETY: the handle is open as long as `pipe` is borrowed. `sid` and `descriptor` are places for addresses; the other parts of
     // the descriptor are not asked for.
     let code = unsafe {
         GetSecurityInfo(
-            handle,
-            kind,
+            pipe.as_raw_handle(),
+            SE_KERNEL_OBJECT,
             OWNER_SECURITY_INFORMATION,
             &mut sid,
             ptr::null_mut(),

@@ -1,13 +1,18 @@
-//! Named pipes and accounts of Windows, as far as std and tokio have no safe functions for them: a pipe with an access
-//! list, the user at the other end, the owner of a pipe, and names of users and groups. Empty on other systems.
+//! Named pipes, accounts, access lists and the event log of Windows, as far as std and tokio have no safe functions for
+//! them. On other systems it has the judgement of access lists alone.
 //!
 //! | module | concern |
 //! | --- | --- |
-//! | `sid` | the identifiers of users and groups (SIDs) |
+//! | `sid`, `well_known` | the identifiers of users and groups (SIDs) |
 //! | `account` | the names of users and groups |
 //! | `token` | the user and the groups of this process or of a client |
+//! | `descriptor` | the owner and the access list of what this process creates |
 //! | `server` | instances of a pipe with an access list, and the client who has opened one |
 //! | `client` | the connection to a pipe, and the owner of it |
+//! | `file` | files and folders with an access list, and the lists of others |
+//! | `rights` | whether an access list gives others rights |
+//! | `process` | whether another process runs |
+//! | `event_log` | events for the administrator |
 //!
 //! The crate holds all unsafe code for Windows. Each unsafe block calls one function of the system, and its comment
 //! says why the call is sound. Handles and memory of the system have an owner that frees them.
@@ -17,7 +22,16 @@ mod account;
 #[cfg(windows)]
 mod client;
 #[cfg(windows)]
+mod descriptor;
+#[cfg(windows)]
+mod event_log;
+#[cfg(windows)]
+mod file;
+#[cfg(windows)]
 mod memory;
+#[cfg(windows)]
+mod process;
+mod rights;
 #[cfg(windows)]
 mod server;
 #[cfg(windows)]
@@ -27,12 +41,20 @@ mod sid;
 mod tests;
 #[cfg(windows)]
 mod token;
+mod well_known;
 
+pub use self::{
+    rights::{Entry, Excess, FileAccess},
+    well_known::{ADMINISTRATORS, LOCAL_SERVICE, NETWORK_SERVICE, SYSTEM},
+};
 #[cfg(windows)]
 pub use self::{
     account::{AccountKind, account_named, account_with},
-    client::{connect, owner_of_file, owner_of_pipe},
+    client::{connect, owner_of_pipe},
+    event_log::{EventKind, EventSource},
+    file::{Keeper, access_of_file, create_file, create_folder, owner_of_file},
+    process::{ProcessState, process_state},
     server::{Access, client_identity, client_process},
-    sid::{ADMINISTRATORS, LOCAL_SERVICE, NETWORK_SERVICE, SYSTEM, Sid},
+    sid::Sid,
     token::{Identity, own_identity, own_user},
 };

@@ -10,10 +10,7 @@ use std::{
 use tokio::net::windows::named_pipe::{NamedPipeServer, PipeMode, ServerOptions};
 use windows_sys::Win32::{
     Foundation::HANDLE,
-    Security::{
-        Authorization::{ConvertStringSecurityDescriptorToSecurityDescriptorW, SDDL_REVISION_1},
-        RevertToSelf, SECURITY_ATTRIBUTES, TOKEN_QUERY,
-    },
+    Security::{RevertToSelf, TOKEN_QUERY},
     System::{
         Pipes::{GetNamedPipeClientProcessId, ImpersonateNamedPipeClient},
         Threading::{GetCurrentThread, OpenThreadToken},
@@ -21,7 +18,7 @@ use windows_sys::Win32::{
 };
 
 use crate::{
-    memory::LocalBlock,
+    descriptor::Descriptor,
     sid::Sid,
     token::{Identity, own_user},
 };
@@ -33,7 +30,7 @@ pub(crate) const USE_ONLY: u32 = 0x0012_019b;
 /// The users who may open a pipe: its owner, who is the user of this process, SYSTEM, the administrators, and one group
 /// if there is one.
 #[derive(Debug)]
-pub struct Access(LocalBlock);
+pub struct Access(Descriptor);
 
 impl Access {
     /// The access list with this `group`.
@@ -41,23 +38,7 @@ impl Access {
     /// # Errors
     /// The operating system's.
     pub fn new(group: Option<&Sid>) -> io::Result<Self> {
-        let text = access_list(&own_user()?, group);
-        let text: Vec<u16> = text.encode_utf16().chain([0]).collect();
-        let mut descriptor = ptr::null_mut();
-        // SAFETY: the text ends with 0; `descriptor` is a place for the address of the result; no length is asked for.
-        let done = unsafe {
-            ConvertStringSecurityDescriptorToSecurityDescriptorW(
-                text.as_ptr(),
-                SDDL_REVISION_1,
-                &mut descriptor,
-                ptr::null_mut(),
-            )
-        };
-        if done == 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: the function has allocated the result, to be freed by `LocalFree`; no other value has its address.
-        unsafe { LocalBlock::new(descriptor) }.map(Self).ok_or_else(|| io::ErrorKind::InvalidData.into())
+        Ok(Self(Descriptor::parse(&access_list(&own_user()?, group))?))
     }
 
     /// Creates an instance of the pipe `name` with this access list, for bytes, and for clients of this machine alone.
@@ -66,12 +47,7 @@ impl Access {
     /// # Errors
     /// The operating system's; [`io::ErrorKind::PermissionDenied`] if the pipe exists or is another user's.
     pub fn create(&self, name: &str, is_first: bool) -> io::Result<NamedPipeServer> {
-        let mut attributes = SECURITY_ATTRIBUTES {
-            nLength: size_of::<SECURITY_ATTRIBUTES>() as u32,
-            lpSecurityDescriptor: self.0.as_ptr(),
-            // A child must not inherit the handle.
-            bInheritHandle: 0,
-        };
+        let mut attributes = self.0.attributes();
         let attributes: *mut c_void = (&raw mut attributes).cast();
         let mut options = ServerOptions::new();
         options.first_pipe_instance(is_first).reject_remote_clients(true).pipe_mode(PipeMode::Byte);

@@ -6,15 +6,6 @@ use windows_sys::Win32::Security::{Authorization::ConvertSidToStringSidW, PSID};
 
 use crate::memory::LocalBlock;
 
-/// The account of the operating system itself.
-pub const SYSTEM: &str = "S-1-5-18";
-/// The account of services with few rights.
-pub const LOCAL_SERVICE: &str = "S-1-5-19";
-/// The account of services with few rights that use the network.
-pub const NETWORK_SERVICE: &str = "S-1-5-20";
-/// The group of all administrators of this machine.
-pub const ADMINISTRATORS: &str = "S-1-5-32-544";
-
 /// The maximum characters of a SID's text: 15 parts of 10 digits, and the beginning.
 const MAX_CHARACTERS: usize = 200;
 
