@@ -17,7 +17,11 @@ use std::{
     time::Duration,
 };
 
-use cardbroker_local::{discovery::Finding, endpoint_file::EndpointFile};
+use cardbroker_local::{
+    discovery::Finding,
+    endpoint_file::EndpointFile,
+    endpoint_place::{endpoint_place, read_running},
+};
 use http::{Request, Response, header::AUTHORIZATION};
 use hyper_util::rt::TokioIo;
 use tokio::{
@@ -144,16 +148,8 @@ async fn connect(reading: Arc<Reading>) -> io::Result<TokioIo<Watched>> {
     Ok(TokioIo::new(Watched { stream, reading }))
 }
 
-#[cfg(unix)]
 fn endpoint_file() -> Result<EndpointFile, Finding> {
-    use cardbroker_local::endpoint_place::{endpoint_place, read_running};
     read_running(&endpoint_place())
-}
-
-/// This client knows no place for the file on other platforms.
-#[cfg(not(unix))]
-fn endpoint_file() -> Result<EndpointFile, Finding> {
-    Err(Finding::Failed(io::ErrorKind::Unsupported))
 }
 
 /// The bytes of a connection, which tells its reading when it is dropped.

@@ -7,7 +7,7 @@ use rustls_pki_types::{CertificateDer, pem::PemObject};
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
-/// The name of the file, in the folder of the default socket.
+/// The name of the file, in the folder of the default socket; on Windows in that of the user's files.
 pub const FILE_NAME: &str = "endpoint.json";
 
 /// The maximum size of the file, in bytes.
@@ -35,7 +35,8 @@ pub struct SecretToken(Zeroizing<String>);
 pub struct Process {
     /// The number of the process, from 1.
     pub pid: u32,
-    /// Its start in clock ticks since boot (field 22 of `/proc/PID/stat`); `None` where the system does not tell.
+    /// Its start in clock ticks since boot (field 22 of `/proc/PID/stat`), on Windows in units of 100 ns since 1601;
+    /// `None` where the system does not tell.
     pub start_time: Option<u64>,
 }
 
@@ -46,7 +47,7 @@ pub enum Lookup {
     Ended,
     /// A process has this number.
     Running {
-        /// Its start in clock ticks since boot; `None` where the system does not tell.
+        /// Its start, in the unit of [`Process::start_time`]; `None` where the system does not tell.
         start_time: Option<u64>,
     },
 }

@@ -5,7 +5,6 @@
 pub mod config_folder;
 pub mod discovery;
 pub mod endpoint_file;
-#[cfg(unix)]
 pub mod endpoint_place;
 pub mod open;
 pub mod private_file;

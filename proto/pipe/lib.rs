@@ -43,10 +43,6 @@ mod tests;
 mod token;
 mod well_known;
 
-pub use self::{
-    rights::{Entry, Excess, FileAccess},
-    well_known::{ADMINISTRATORS, LOCAL_SERVICE, NETWORK_SERVICE, SYSTEM},
-};
 #[cfg(windows)]
 pub use self::{
     account::{AccountKind, account_named, account_with},
@@ -57,4 +53,8 @@ pub use self::{
     server::{Access, client_identity, client_process},
     sid::Sid,
     token::{Identity, own_identity, own_user},
+};
+pub use self::{
+    rights::{Entry, Excess, FileAccess},
+    well_known::{ADMINISTRATORS, LOCAL_SERVICE, NETWORK_SERVICE, SYSTEM},
 };

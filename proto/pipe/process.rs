@@ -49,9 +49,7 @@ pub fn process_state(number: u32) -> io::Result<ProcessState> {
     let zero = FILETIME { dwLowDateTime: 0, dwHighDateTime: 0 };
     let [mut created, mut exited, mut kernel, mut user] = [zero; 4];
     // SAFETY: the handle is open, and was opened with the right to query. The four are places for times.
-    let done = unsafe {
-        GetProcessTimes(process.as_raw_handle(), &mut created, &mut exited, &mut kernel, &mut user)
-    };
+    let done = unsafe { GetProcessTimes(process.as_raw_handle(), &mut created, &mut exited, &mut kernel, &mut user) };
     let started = u64::from(created.dwHighDateTime) << 32 | u64::from(created.dwLowDateTime);
     Ok(ProcessState::Running { started: (done != 0).then_some(started) })
 }

@@ -124,8 +124,7 @@ mod tests {
 
     #[test]
     fn every_right_to_change_is_found() {
-        let changing =
-            [1, 2, 6, 16, 18, 19, 25, 28, 30].map(|bit| (1_u32 << bit, Excess::Write(USERS.to_owned())));
+        let changing = [1, 2, 6, 16, 18, 19, 25, 28, 30].map(|bit| (1_u32 << bit, Excess::Write(USERS.to_owned())));
         for (rights, excess) in changing {
             let list = access(OWN, &[(SYSTEM, ALL), (USERS, rights)]);
             assert_eq!(list.check_secret(OWN), Err(excess.clone()), "{rights:#x}");

@@ -13,7 +13,7 @@ use std::{
 
 use cardbroker_local::private_file::{self, MAX_PRIVATE_BYTES};
 use sha2::{Digest, Sha256};
-use tempfile::NamedTempFile;
+use tempfile::{Builder, NamedTempFile};
 use zeroize::Zeroizing;
 
 /// Maximum lines of a tokens file.
@@ -161,7 +161,7 @@ impl fmt::Display for TokenEntry {
 /// # Errors
 /// The operating system's.
 pub fn complete_file(tokens: &Path, text: &str) -> io::Result<NamedTempFile> {
-    let mut file = NamedTempFile::new_in(private_file::folder_of(tokens))?;
+    let mut file = Builder::new().make_in(private_file::folder_of(tokens), private_file::create_new)?;
     file.write_all(text.as_bytes())?;
     private_file::give_to_owner_of(tokens, file.as_file())?;
     file.as_file().sync_all()?;

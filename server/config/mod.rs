@@ -12,7 +12,7 @@ mod value;
 use std::{
     collections::{HashMap, HashSet},
     fmt,
-    fs::Metadata,
+    fs::{File, Metadata},
     io,
     path::Path,
 };
@@ -95,7 +95,7 @@ impl Config {
     /// # Errors
     /// The same as of [`Config::load`].
     pub fn load_as_administrator(path: Option<&Path>) -> Result<Self, ConfigError> {
-        Self::load_checked(path, mode_problem)
+        Self::load_checked(path, list_problem)
     }
 
     /// Like [`Config::load`], for an explanation of its rules: any user may have written it.
@@ -104,7 +104,7 @@ impl Config {
     /// The file cannot be read (a missing `path` included), it is neither a regular file nor `/dev/null`, or the first
     /// mistake in it.
     pub fn load_to_explain(path: Option<&Path>) -> Result<Self, ConfigError> {
-        Self::load_checked(path, |_| None)
+        Self::load_checked(path, |_, _| Ok(None))
     }
 
     fn load_checked(path: Option<&Path>, check: AccessCheck) -> Result<Self, ConfigError> {
@@ -121,7 +121,10 @@ impl Config {
         let read = || {
             let file = open_without_waiting(path)?;
             let found = file.metadata()?;
-            let problem = kind_problem(&found).or_else(|| check(&found));
+            let problem = match kind_problem(&found) {
+                Some(problem) => Some(problem),
+                None => check(&file, &found)?,
+            };
             let text = if problem.is_none() { io::read_to_string(file)? } else { String::new() };
             Ok((problem, text))
         };
@@ -241,8 +244,8 @@ impl fmt::Display for Config {
     }
 }
 
-/// Finds the problem of a configuration file with this owner and mode; `None` if it has none.
-type AccessCheck = fn(&Metadata) -> Option<&'static str>;
+/// Finds the problem of an open configuration file with its owner, and its mode or access list; `None` if it has none.
+type AccessCheck = fn(&File, &Metadata) -> io::Result<Option<&'static str>>;
 
 /// Reading a pipe or a device may never end. The null device stands for a file without settings.
 fn kind_problem(found: &Metadata) -> Option<&'static str> {
@@ -262,12 +265,18 @@ fn is_null_device(_: &Metadata) -> bool {
 }
 
 #[cfg(unix)]
-fn access_problem(found: &Metadata) -> Option<&'static str> {
+fn access_problem(_: &File, found: &Metadata) -> io::Result<Option<&'static str>> {
     use std::os::unix::fs::MetadataExt;
     if found.is_file() && ![0, rustix::process::geteuid().as_raw()].contains(&found.uid()) {
-        return Some("belongs to another user, who could change its rules: change its owner with chown");
+        return Ok(Some("belongs to another user, who could change its rules: change its owner with chown"));
     }
-    mode_problem(found)
+    Ok(mode_problem(found))
+}
+
+/// The check for an administrator's edit: any owner will do.
+#[cfg(unix)]
+fn list_problem(_: &File, found: &Metadata) -> io::Result<Option<&'static str>> {
+    Ok(mode_problem(found))
 }
 
 #[cfg(unix)]
@@ -277,15 +286,19 @@ fn mode_problem(found: &Metadata) -> Option<&'static str> {
     is_loose.then_some("can be written by others, who could change its rules: chmod go-w it")
 }
 
-/// Other platforms have no mode: the user's folder must protect its files.
-#[cfg(not(unix))]
-fn access_problem(_: &Metadata) -> Option<&'static str> {
-    None
+#[cfg(windows)]
+fn access_problem(file: &File, _: &Metadata) -> io::Result<Option<&'static str>> {
+    let is_loose = cardbroker_local::private_file::is_changeable_by_others(file)?;
+    Ok(is_loose.then_some(
+        "belongs to another user or can be written by others, who could change its rules: remove the others (icacls \
+         FILE /inheritance:r /grant:r USER:F *S-1-5-18:F *S-1-5-32-544:F)",
+    ))
 }
 
-#[cfg(not(unix))]
-fn mode_problem(_: &Metadata) -> Option<&'static str> {
-    None
+/// An owner could change the list, so both are judged.
+#[cfg(windows)]
+fn list_problem(file: &File, found: &Metadata) -> io::Result<Option<&'static str>> {
+    access_problem(file, found)
 }
 
 #[cfg(test)]

@@ -223,7 +223,7 @@ fn new(
     let token = fresh_token().map_err(|error| Failure::Usage(format!("no random numbers: {error}")))?;
     let held = Zeroizing::new(format!("{}\n{}", *token, certificate.as_deref().unwrap_or_default()));
     if let Some(out) = out {
-        let mut file = private_file::create_options().write(true).create_new(true).open(out);
+        let mut file = private_file::create_new(out);
         file.as_mut().map_err(|error| unwritable(out, error))?.write_all(held.as_bytes())?;
     }
     let entry = TokenEntry { name, hash: token_hash(token.as_bytes()) };

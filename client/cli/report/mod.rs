@@ -15,7 +15,7 @@ use std::{
 };
 
 use cardbroker_client::{Endpoint, EndpointError};
-use cardbroker_local::private_file::create_options;
+use cardbroker_local::private_file::create_new;
 use clap::Args;
 
 use super::{
@@ -113,5 +113,5 @@ fn save(path: &Path, text: &str, replace: bool) -> io::Result<()> {
 }
 
 fn create(path: &Path) -> io::Result<File> {
-    create_options().write(true).create_new(true).open(path)
+    create_new(path)
 }

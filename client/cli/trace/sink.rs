@@ -7,7 +7,7 @@ use std::{
     time::SystemTime,
 };
 
-use cardbroker_local::private_file::create_options;
+use cardbroker_local::private_file::create_new;
 
 use super::{
     Format,
@@ -125,7 +125,7 @@ fn create(path: &Path, force: bool) -> Result<File, Failure> {
             _ => {}
         }
     }
-    create_options().write(true).create_new(true).open(path).map_err(|error| match error.kind() {
+    create_new(path).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => exists(path),
         _ => failed(error),
     })

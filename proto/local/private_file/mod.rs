@@ -1,8 +1,8 @@
-//! Files with permissions or secrets: used only if no other user can read or change them. On Windows only the owner is
-//! checked; the folder of the user's data protects what is in it.
+//! Files with permissions or secrets: used only if no other user can read or change them. On Windows owner and access
+//! list say who can.
 
 use std::{
-    fs::{DirBuilder, File, Metadata, OpenOptions},
+    fs::{File, Metadata},
     io::{self, Read},
     path::Path,
 };
@@ -19,7 +19,9 @@ mod os;
 mod os;
 
 use self::os::{check_access, check_mode, is_mounted_secret, is_no_file, is_root};
-pub use self::os::{give_to_owner_of, lock_folder};
+pub use self::os::{create_folder, create_new, give_to_owner_of, lock_folder};
+#[cfg(windows)]
+pub use self::os::{excess, is_changeable_by_others};
 
 /// The maximum size of a private file, in bytes.
 pub const MAX_PRIVATE_BYTES: u64 = 1 << 20;
@@ -44,6 +46,12 @@ pub enum PrivateFileError {
     Loose {
         /// The permission bits of the mode.
         mode: u32,
+    },
+    /// The file's access list on Windows gives access to other users.
+    #[error("{problem}: {}", os::CLOSE_TO_OTHERS)]
+    Shared {
+        /// Who may do what.
+        problem: String,
     },
 }
 
@@ -156,23 +164,6 @@ fn check_access_as_administrator(file: &File, found: &Metadata) -> Result<(), Pr
 /// The folder of the file at `path`; `.` for a bare name.
 pub fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-/// Creates a folder and its missing parents, accessible by their owner only.
-///
-/// # Errors
-/// The operating system's.
-pub fn create_folder(path: &Path) -> io::Result<()> {
-    let mut builder = DirBuilder::new();
-    os::prepare_folder(&mut builder);
-    builder.recursive(true).create(path)
-}
-
-/// Options to open a private file for writing; a new file gets access for its owner only.
-pub fn create_options() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    os::prepare_file(&mut options);
-    options
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use super::*;
 fn too_long_files_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("long");
-    create_options().write(true).create_new(true).open(&path).unwrap().set_len(MAX_PRIVATE_BYTES + 1).unwrap();
+    create_new(&path).unwrap().set_len(MAX_PRIVATE_BYTES + 1).unwrap();
     assert!(matches!(read(&path), Err(PrivateFileError::TooLong)));
     let (bytes, is_whole) = read_beginning(&open(&path).unwrap()).unwrap();
     assert_eq!((bytes.len() as u64, is_whole), (MAX_PRIVATE_BYTES, false));
@@ -29,7 +29,7 @@ mod unix {
     fn a_file_that_others_can_read_or_change_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("secret");
-        create_options().write(true).create_new(true).open(&path).unwrap().write_all(b"x").unwrap();
+        create_new(&path).unwrap().write_all(b"x").unwrap();
         assert_eq!(&**read(&path).unwrap(), "x");
         for (mode, expected) in [(0o400, None), (0o640, Some("0640")), (0o604, Some("0604")), (0o620, Some("0620"))] {
             fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();

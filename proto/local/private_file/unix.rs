@@ -1,7 +1,7 @@
 //! Owner, mode and lock of files on Unix.
 
 use std::{
-    fs::{DirBuilder, File, Metadata, OpenOptions},
+    fs::{DirBuilder, File, Metadata},
     io,
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown},
     path::Path,
@@ -18,6 +18,9 @@ pub(super) use crate::secret_mount::is_mounted_secret;
 
 /// The remedy for a file of another user.
 pub(super) const CHANGE_OWNER: &str = "change its owner with chown";
+
+/// Files have a mode here, and no such access list.
+pub(super) const CLOSE_TO_OTHERS: &str = "chmod 600 it";
 
 /// Takes a lock on a folder, without waiting; the result holds it until it is dropped. Processes that ask for the same
 /// lock exclude each other.
@@ -42,14 +45,20 @@ pub fn give_to_owner_of(path: &Path, file: &File) -> io::Result<()> {
     fchown(file, Some(owner.uid()), Some(owner.gid()))
 }
 
-/// Only the owner has access to the new folders.
-pub(super) fn prepare_folder(builder: &mut DirBuilder) {
-    builder.mode(0o700);
+/// Creates a folder and its missing parents, accessible by their owner only.
+///
+/// # Errors
+/// The operating system's.
+pub fn create_folder(path: &Path) -> io::Result<()> {
+    DirBuilder::new().mode(0o700).recursive(true).create(path)
 }
 
-/// Only the owner has access to a new file.
-pub(super) fn prepare_file(options: &mut OpenOptions) {
-    options.mode(0o600);
+/// Creates a file, accessible by its owner only, and opens it for reading and writing.
+///
+/// # Errors
+/// The operating system's; [`io::ErrorKind::AlreadyExists`] if there is something at the path.
+pub fn create_new(path: &Path) -> io::Result<File> {
+    File::options().read(true).write(true).create_new(true).mode(0o600).open(path)
 }
 
 /// Whether opening failed because the file is a socket, or a device without a driver.

@@ -1,18 +1,31 @@
-//! Owner and lock of files on Windows. Access lists are not looked at.
+//! Owner, access list and lock of files on Windows.
 
 use std::{
-    fs::{DirBuilder, File, Metadata, OpenOptions, TryLockError},
+    fs::{File, Metadata, TryLockError},
     io,
+    os::windows::{fs::OpenOptionsExt, io::AsHandle},
     path::Path,
 };
 
-use cardbroker_pipe::{own_user, owner_of_file};
+use cardbroker_pipe::{
+    ADMINISTRATORS, Excess, Keeper, SYSTEM, access_of_file, account_with, create_file,
+    create_folder as create_one_folder, own_identity, own_user, owner_of_file,
+};
 
-use super::PrivateFileError;
-use crate::socket::TRUSTED_OWNERS;
+use super::{PrivateFileError, folder_of};
 
 /// The remedy for a file of another user.
 pub(super) const CHANGE_OWNER: &str = "change its owner (icacls FILE /setowner USER)";
+
+/// What to do with a file that others may read or change.
+pub(super) const CLOSE_TO_OTHERS: &str =
+    "remove the others (icacls FILE /inheritance:r /grant:r USER:F *S-1-5-18:F *S-1-5-32-544:F)";
+
+/// `FILE_FLAG_BACKUP_SEMANTICS`, without which no folder can be opened.
+const FOLDERS_TOO: u32 = 0x0200_0000;
+
+/// `READ_CONTROL`: the right to read owner and access list.
+const READ_SECURITY: u32 = 0x0002_0000;
 
 /// Takes the lock of a folder, without waiting; the result holds it until it is dropped. Processes that ask for the
 /// same lock exclude each other. The lock is a file in the folder, which stays.
@@ -28,7 +41,7 @@ pub fn lock_folder(folder: &Path) -> io::Result<impl Sized + use<>> {
     }
 }
 
-/// A new file belongs to the user who makes it.
+/// A new file has its owner from the beginning: see [`create_new`].
 ///
 /// # Errors
 /// None.
@@ -36,21 +49,96 @@ pub fn give_to_owner_of(_: &Path, _: &File) -> io::Result<()> {
     Ok(())
 }
 
-/// A new folder has the access list of the one above.
-pub(super) fn prepare_folder(_: &mut DirBuilder) {}
+/// Creates a folder and its missing parents, accessible by this user, SYSTEM and the administrators only.
+///
+/// # Errors
+/// The operating system's.
+pub fn create_folder(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        create_folder(parent)?;
+    }
+    match create_one_folder(path, &own_keeper()?) {
+        // Another process may have made it first.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        made => made,
+    }
+}
 
-/// A new file has the access list of its folder.
-pub(super) fn prepare_file(_: &mut OpenOptions) {}
+/// Creates a file, accessible by this user, SYSTEM and the administrators only, and opens it for reading and writing.
+/// What an administrator makes in a folder of the machine belongs to the administrators, so that the service may use
+/// it.
+///
+/// # Errors
+/// The operating system's; [`io::ErrorKind::AlreadyExists`] if there is something at the path.
+pub fn create_new(path: &Path) -> io::Result<File> {
+    let folder = open_to_check(folder_of(path))?;
+    let is_machines = [SYSTEM, ADMINISTRATORS].contains(&owner_of_file(&folder)?.as_str());
+    let keeper = if is_machines && is_administrator() { Keeper::Machine } else { own_keeper()? };
+    create_file(path, &keeper)
+}
+
+/// The keeper of what this user makes.
+fn own_keeper() -> io::Result<Keeper> {
+    let user = own_user()?;
+    Ok(if user.as_str() == SYSTEM { Keeper::Machine } else { Keeper::User(user) })
+}
+
+/// Whether this process has the rights of the administrators now.
+fn is_administrator() -> bool {
+    own_identity()
+        .is_ok_and(|own| own.user.as_str() == SYSTEM || own.groups.iter().any(|group| group.as_str() == ADMINISTRATORS))
+}
+
+/// Opens a file or a folder to look at its owner and its access list alone.
+fn open_to_check(path: &Path) -> io::Result<File> {
+    File::options().access_mode(READ_SECURITY).custom_flags(FOLDERS_TOO).open(path)
+}
 
 pub(super) fn is_no_file(_: &io::Error) -> bool {
     false
 }
 
-/// The file's owner could change its access list at any time.
 pub(super) fn check_access(file: &File, _: &Metadata) -> Result<(), PrivateFileError> {
-    let owner = owner_of_file(file)?;
-    let is_trusted = TRUSTED_OWNERS.contains(&owner.as_str()) || owner == own_user()?;
-    if is_trusted { Ok(()) } else { Err(PrivateFileError::Foreign) }
+    match access_of_file(file)?.check_secret(own_user()?.as_str()) {
+        Ok(()) => Ok(()),
+        Err(Excess::Owner(_)) => Err(PrivateFileError::Foreign),
+        Err(excess) => Err(PrivateFileError::Shared { problem: told(&excess) }),
+    }
+}
+
+/// What another user than the administrators may do with a file or a folder, although nobody but they and this user may
+/// change it; `None` if there is nothing.
+///
+/// # Errors
+/// The operating system's.
+pub fn excess(path: &Path) -> io::Result<Option<String>> {
+    let access = access_of_file(&open_to_check(path)?)?;
+    Ok(access.check_unchangeable(own_user()?.as_str()).err().map(|excess| told(&excess)))
+}
+
+/// Whether another user than the administrators may own or change an open file.
+///
+/// # Errors
+/// The operating system's.
+pub fn is_changeable_by_others(file: &impl AsHandle) -> io::Result<bool> {
+    Ok(access_of_file(file)?.check_unchangeable(own_user()?.as_str()).is_err())
+}
+
+/// An excess, for people.
+fn told(excess: &Excess) -> String {
+    let name = |sid: &str| {
+        let known = sid.parse().ok().and_then(|sid| account_with(&sid).ok().flatten());
+        known.map_or_else(|| sid.to_owned(), |(name, _)| name)
+    };
+    match excess {
+        Excess::Owner(sid) => format!("belongs to {}", name(sid)),
+        Excess::Read(sid) => format!("can be read by {}", name(sid)),
+        Excess::Write(sid) => format!("can be changed by {}", name(sid)),
+        Excess::Unclear => "has no access list, or one that is not understood".to_owned(),
+    }
 }
 
 pub(super) fn check_mode(_: &Metadata) -> Result<(), PrivateFileError> {

@@ -59,6 +59,8 @@ pub enum Distrust {
     ForeignFile(PathBuf, u32),
     /// Other users have access to an endpoint file, whose mode is given.
     OpenFile(PathBuf, u32),
+    /// Other users own an endpoint file on Windows or have access to it, as the text says.
+    SharedFile(PathBuf, String),
     /// A named pipe belongs to the user of this SID.
     ForeignPipe(PathBuf, String),
     /// The process at the socket belongs to another user than root, this one and the folder's owner.
@@ -87,6 +89,7 @@ impl fmt::Display for Distrust {
             Self::OpenFile(path, mode) => {
                 write!(formatter, "{} is open to other users (its mode is {mode:04o})", path.display())
             }
+            Self::SharedFile(path, problem) => write!(formatter, "{} {problem}", path.display()),
             Self::ForeignPipe(path, owner) => {
                 let path = path.display();
                 write!(formatter, "{path} belongs to {owner}, neither to this user nor to SYSTEM or Administrators")

@@ -1,46 +1,226 @@
-//! The port of `--tcp auto`: refused, until the endpoint file has a place here that no other user can change.
+//! The port of `--tcp auto`: its token, and the endpoint file by which the clients of this user find it.
+//!
+//! A user has one such file. The broker that holds the lock beside it owns the file, whatever is in it; a second broker
+//! does not start. While the broker runs it holds the file open, so that nobody can remove or replace it.
 
-use std::net::SocketAddr;
+use std::{
+    ffi::OsString,
+    fmt,
+    fs::{self, File, TryLockError},
+    io::{self, Write},
+    net::SocketAddr,
+    os::windows::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
 
-use crate::{caller::own_token::OwnToken, listen::BindError};
+use cardbroker_local::{
+    endpoint_file,
+    endpoint_place::{endpoint_place, read_running, this_process},
+    private_file,
+    socket::Place,
+};
+use tempfile::Builder;
 
-/// The exclusive right to the endpoint file. There is no value of this type.
+use crate::{caller::own_token::OwnToken, listen::BindError, policy::accounts::own_account};
+
+/// `FILE_SHARE_READ`: others may read the file meanwhile, but neither change, remove nor replace it.
+const READERS_ONLY: u32 = 0x1;
+
+/// The exclusive right to the endpoint file, before the file is written.
 #[derive(Debug)]
-pub(in crate::listen) enum EndpointPlace {}
+pub(in crate::listen) struct EndpointPlace {
+    place: Place,
+    /// Locked. It stays when the broker ends.
+    _lock: File,
+}
 
-/// A port that clients can find. There is no value of this type.
+/// A port that clients can find. Dropping it removes the endpoint file.
 #[derive(Debug)]
-pub(in crate::listen) enum AutoPort {}
+pub(in crate::listen) struct AutoPort {
+    /// The token in the file.
+    token: OwnToken,
+    file: EndpointGuard,
+}
 
-/// Keeps the endpoint file at its path. There is no value of this type.
-#[derive(Debug)]
-pub(in crate::listen) enum EndpointGuard {}
+/// Keeps the endpoint file at its path. Dropping it removes the file, then releases the lock.
+pub(in crate::listen) struct EndpointGuard {
+    /// `None` only while it is dropped.
+    held: Option<File>,
+    place: EndpointPlace,
+}
 
 impl EndpointPlace {
-    /// Refuses.
+    /// Takes the place of this user's endpoint file, before anything else is taken or made. Makes its folder if that is
+    /// missing.
     ///
     /// # Errors
-    /// Always.
+    /// [`BindError::OtherAutoPort`] if another broker of this user runs; [`BindError::EndpointFile`] if the file cannot
+    /// be there, or others may change its folder.
     pub(in crate::listen) fn prepare() -> Result<Self, BindError> {
-        let problem = "--tcp auto does not work on Windows yet: choose a port (--tcp 127.0.0.1:7777)";
-        Err(BindError::EndpointFile { file: "endpoint.json".into(), problem: problem.into() })
+        Self::take(endpoint_place())
     }
 
+    fn take(place: Place) -> Result<Self, BindError> {
+        let folder = private_file::folder_of(&place.path);
+        private_file::create_folder(folder)
+            .map_err(|error| problem(&place, format!("cannot make its folder: {error}")))?;
+        match private_file::excess(folder) {
+            Ok(None) => {}
+            Ok(Some(excess)) => return Err(problem(&place, format!("its folder {excess}: correct that"))),
+            Err(error) => return Err(problem(&place, format!("cannot check its folder: {error}"))),
+        }
+        if place.path.is_dir() {
+            return Err(problem(&place, "it is a folder: remove it".into()));
+        }
+        let lock = lock(&place)?;
+        Ok(Self { place, _lock: lock })
+    }
+
+    /// Makes the token, and writes the endpoint file of a broker that listens at `address`.
+    ///
     /// # Errors
-    /// None: it cannot be called.
-    pub(in crate::listen) fn publish(self, _: SocketAddr, _: &str) -> Result<AutoPort, BindError> {
-        match self {}
+    /// [`BindError::EndpointFile`] if the operating system refuses.
+    pub(in crate::listen) fn publish(self, address: SocketAddr, certificate_pem: &str) -> Result<AutoPort, BindError> {
+        let (token, text) = OwnToken::make(own_account()).map_err(|error| problem(&self.place, error.to_string()))?;
+        let text = endpoint_file::to_text(address, &text, certificate_pem, this_process());
+        let held = write(&self.place, &text)?;
+        Ok(AutoPort { token, file: EndpointGuard { held: Some(held), place: self } })
     }
 }
 
 impl AutoPort {
     /// The token in the endpoint file.
     pub(in crate::listen) fn token(&self) -> &OwnToken {
-        match *self {}
+        &self.token
     }
 
-    /// Keeps the endpoint file at its path.
+    /// Keeps the endpoint file at its path, as it has been kept since it was written.
     pub(in crate::listen) fn keep(self) -> EndpointGuard {
-        match self {}
+        self.file
+    }
+}
+
+impl fmt::Debug for EndpointGuard {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("EndpointGuard").field("place", &self.place).finish_non_exhaustive()
+    }
+}
+
+impl Drop for EndpointGuard {
+    fn drop(&mut self) {
+        // Closed first: nobody can remove the file while it is held.
+        self.held = None;
+        let path = &self.place.place.path;
+        if let Err(error) = fs::remove_file(path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(%error, file = %path.display(), "cannot remove the endpoint file");
+        }
+    }
+}
+
+/// The file whose lock excludes a second broker.
+fn lock_path(file: &Path) -> PathBuf {
+    let mut name = OsString::from(file);
+    name.push(".lock");
+    name.into()
+}
+
+fn lock(place: &Place) -> Result<File, BindError> {
+    let path = lock_path(&place.path);
+    let failed = |error: io::Error| problem(place, format!("cannot lock {}: {error}", path.display()));
+    let file = File::options().write(true).create(true).truncate(false).open(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            let pid = read_running(place).ok().map(|found| found.broker.pid);
+            Err(BindError::OtherAutoPort { file: place.path.clone(), pid })
+        }
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+/// Writes the file under another name, with access for its owner only, and renames it: it is complete from its first
+/// moment. Replaces whatever file is there, and holds the new one.
+fn write(place: &Place, text: &str) -> Result<File, BindError> {
+    let write = || {
+        let folder = private_file::folder_of(&place.path);
+        let mut file = Builder::new().prefix(".endpoint-").make_in(folder, private_file::create_new)?;
+        file.write_all(text.as_bytes())?;
+        // Closed before it is held, which its own right to write would contradict.
+        file.into_temp_path().persist(&place.path).map_err(|error| error.error)?;
+        File::options().read(true).share_mode(READERS_ONLY).open(&place.path)
+    };
+    write().map_err(|error| problem(place, error.to_string()))
+}
+
+fn problem(place: &Place, problem: String) -> BindError {
+    BindError::EndpointFile { file: place.path.clone(), problem }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder_and_place() -> (tempfile::TempDir, Place) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(r"own\endpoint.json");
+        (folder, Place { path, is_own: true })
+    }
+
+    fn published(place: &Place) -> AutoPort {
+        let pem = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
+        EndpointPlace::take(place.clone()).unwrap().publish(([127, 0, 0, 1], 7).into(), pem).unwrap()
+    }
+
+    #[test]
+    fn the_file_names_this_process_and_is_removed_at_the_end() {
+        let (folder, place) = folder_and_place();
+        let guard = published(&place).keep();
+        let read = read_running(&place).unwrap();
+        assert_eq!((read.address, read.broker), (([127, 0, 0, 1], 7).into(), this_process()));
+        assert!(!format!("{guard:?}").contains(read.token.expose()));
+        drop(guard);
+        let left: Vec<_> =
+            fs::read_dir(folder.path().join("own")).unwrap().map(|file| file.unwrap().file_name()).collect();
+        assert_eq!(left, ["endpoint.json.lock"], "nothing but the lock file is left behind");
+    }
+
+    #[test]
+    fn nobody_can_remove_or_replace_the_file_of_a_running_broker() {
+        let (folder, place) = folder_and_place();
+        let port = published(&place);
+        let other = folder.path().join("other");
+        fs::write(&other, "other").unwrap();
+        assert!(fs::remove_file(&place.path).is_err());
+        assert!(fs::rename(&other, &place.path).is_err());
+        assert!(fs::write(&place.path, "other").is_err());
+        assert!(read_running(&place).is_ok());
+        drop(port);
+        fs::rename(&other, &place.path).unwrap();
+    }
+
+    #[test]
+    fn a_second_broker_is_refused_and_a_left_file_is_replaced() {
+        let (_folder, place) = folder_and_place();
+        let first = published(&place);
+        match EndpointPlace::take(place.clone()) {
+            Err(BindError::OtherAutoPort { file, pid }) => {
+                assert_eq!((file, pid), (place.path.clone(), Some(std::process::id())));
+            }
+            other => panic!("{other:?}"),
+        }
+        drop(first);
+        fs::write(&place.path, "left by a broker that was killed").unwrap();
+        let _second = published(&place);
+        assert!(read_running(&place).is_ok());
+    }
+
+    #[test]
+    fn a_folder_in_the_place_of_the_file_is_named_in_the_error() {
+        let (_folder, place) = folder_and_place();
+        fs::create_dir_all(&place.path).unwrap();
+        let told = EndpointPlace::take(place).unwrap_err().to_string();
+        assert!(told.ends_with("endpoint.json: it is a folder: remove it"), "{told}");
     }
 }
