@@ -8,6 +8,8 @@ use std::{
 };
 
 use cardbroker_local::config_folder::SYSTEM_CONFIGURATION;
+#[cfg(windows)]
+use cardbroker_server::process::windows_service;
 use cardbroker_server::{
     config::Config,
     listen::{BindError, Bound, Inherited},
@@ -40,13 +42,19 @@ fn main() -> ExitCode {
     if let Some(Command::Token(arguments)) = &flags.command {
         return arguments.run(|| flags.tokens_file(), || flags.tcp_address(), &mut io::stdout(), &mut io::stderr());
     }
-    match run(&flags) {
-        Ok(exit) => exit.into(),
-        Err((exit, problem)) => {
-            telemetry::report_end(&*problem);
-            exit.into()
-        }
+    #[cfg(windows)]
+    if let Some(Command::Service(command)) = &flags.command {
+        return windows_service::execute(*command, &flags, || serve(&Flags::parse()));
     }
+    serve(&flags).into()
+}
+
+/// Runs to the end of the process, and reports its cause.
+fn serve(flags: &Flags) -> Exit {
+    run(flags).unwrap_or_else(|(exit, problem)| {
+        telemetry::report_end(&*problem);
+        exit
+    })
 }
 
 type Problem = (Exit, Box<dyn std::error::Error>);

@@ -21,6 +21,12 @@ use self::os::SYSTEM_FOLDER;
 pub struct ConfigFolder(PathBuf);
 
 impl ConfigFolder {
+    /// The folder of the machine's service, whoever runs this process.
+    #[cfg(windows)]
+    pub fn of_the_service() -> Self {
+        os::of_the_service()
+    }
+
     /// The folder of the user of this process, which need not exist.
     pub fn of_this_user() -> Self {
         os::of_this_user()
@@ -93,7 +99,11 @@ mod os {
 
     pub(super) fn of_this_user() -> ConfigFolder {
         let is_service = default_socket().is_some_and(|pipe| pipe.as_os_str() == SYSTEM_SOCKET);
-        ConfigFolder::of(absolute(variable(if is_service { "ProgramData" } else { "LOCALAPPDATA" })))
+        if is_service { of_the_service() } else { ConfigFolder::of(absolute(variable("LOCALAPPDATA"))) }
+    }
+
+    pub(super) fn of_the_service() -> ConfigFolder {
+        ConfigFolder::of(absolute(variable("ProgramData")))
     }
 }
 

@@ -59,8 +59,13 @@ impl Keeper {
 /// # Errors
 /// The operating system's; [`io::ErrorKind::AlreadyExists`] if there is something at the path.
 pub fn create_file(path: &Path, keeper: &Keeper) -> io::Result<File> {
+    create_with(path, &keeper.descriptor(""))
+}
+
+/// Creates a file with a descriptor in the system's text form.
+pub(crate) fn create_with(path: &Path, descriptor: &str) -> io::Result<File> {
     let path = with_end(path)?;
-    let descriptor = Descriptor::parse(&keeper.descriptor(""))?;
+    let descriptor = Descriptor::parse(descriptor)?;
     let attributes = descriptor.attributes();
     // SAFETY: the path ends with 0. The attributes are valid, and they and their descriptor live during the call. There
     // is no template.

@@ -12,8 +12,11 @@ use windows_sys::Win32::Security::{
 };
 
 use crate::{
-    ADMINISTRATORS, Access, AccountKind, Identity, SYSTEM, Sid, account, account_named, account_with, client_identity,
-    client_process, connect, own_identity, own_user, owner_of_pipe,
+    ADMINISTRATORS, Access, AccountKind, EventKind, EventSource, Excess, Identity, Keeper, ProcessState, SYSTEM, Sid,
+    access_of_file, account, account_named, account_with, client_identity, client_process, connect, create_file,
+    create_folder,
+    file::create_with,
+    own_identity, own_user, owner_of_file, owner_of_pipe, process_state,
     server::access_list,
     token::{is_enabled, is_for_denials, open_own_token},
 };
@@ -134,4 +137,74 @@ fn accounts_have_a_name_and_a_kind() {
 
 fn sid(text: &str) -> Sid {
     text.parse().unwrap()
+}
+
+#[test]
+fn a_keeper_shares_with_system_and_the_administrators_alone() {
+    let user = Keeper::User("S-1-5-21-7".parse().unwrap());
+    assert_eq!(user.descriptor(""), "O:S-1-5-21-7D:P(A;;FA;;;S-1-5-21-7)(A;;FA;;;SY)(A;;FA;;;BA)");
+    assert_eq!(Keeper::Machine.descriptor("OICI"), "O:BAD:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)");
+}
+
+/// A folder of this test alone, removed at the end.
+struct Folder(std::path::PathBuf);
+
+impl Folder {
+    fn new(test: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("cardbroker-{test}-{}", std::process::id()));
+        create_folder(&folder, &Keeper::User(own_user().unwrap())).unwrap();
+        Self(folder)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn the_access_list_of_a_file_is_read_back() {
+    let folder = Folder::new("lists");
+    let own = own_user().unwrap();
+    let keeper = Keeper::User(own.clone());
+    let secret = create_file(&folder.0.join("secret"), &keeper).unwrap();
+    assert_eq!(owner_of_file(&secret).unwrap(), own);
+    assert_eq!(access_of_file(&secret).unwrap().check_secret(own.as_str()), Ok(()));
+    let again = create_file(&folder.0.join("secret"), &keeper).unwrap_err();
+    assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
+
+    let with = |name: &str, rights: &str| {
+        let descriptor = format!("O:{own}D:P(A;;FA;;;{own})(A;;{rights};;;WD)");
+        let file = create_with(&folder.0.join(name), &descriptor).unwrap();
+        access_of_file(&file).unwrap()
+    };
+    let read = with("read", "FR");
+    assert_eq!(read.check_secret(own.as_str()), Err(Excess::Read(EVERYONE.into())));
+    assert_eq!(read.check_unchangeable(own.as_str()), Ok(()));
+    let written = with("written", "FA");
+    assert_eq!(written.check_unchangeable(own.as_str()), Err(Excess::Write(EVERYONE.into())));
+    let foreign = "S-1-5-21-1-2-3-1234";
+    assert_eq!(written.check_unchangeable(foreign), Err(Excess::Owner(own.to_string())));
+}
+
+#[test]
+fn a_process_runs_since_its_start_until_its_end() {
+    let ProcessState::Running { started: Some(started) } = process_state(std::process::id()).unwrap() else {
+        panic!("this process runs");
+    };
+    assert!(started > 0);
+    let mut child = std::process::Command::new("sort").stdin(std::process::Stdio::piped()).spawn().unwrap();
+    assert!(matches!(process_state(child.id()), Ok(ProcessState::Running { .. })));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(process_state(child.id()).unwrap(), ProcessState::Ended);
+}
+
+#[test]
+fn events_of_any_length_are_taken() {
+    let source = EventSource::open("cardbroker-test").unwrap();
+    for text in [String::new(), "a\0b".to_owned(), "\u{1f600}".repeat(40_000)] {
+        source.report(EventKind::Information, 1, &text).unwrap();
+    }
 }

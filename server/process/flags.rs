@@ -54,6 +54,21 @@ Exit codes:
   2  invalid flags
   3  mistake in the configuration";
 
+#[cfg(windows)]
+const SERVICE_EXAMPLES: &str = "\
+Examples:
+  cardbrokerd service install
+  cardbrokerd --config C:\\ProgramData\\cardbroker\\cardbrokerd.toml service install
+  net start cardbroker
+  cardbrokerd service remove
+
+Exit codes:
+  0  done
+  1  Windows refused; no rights, no such service, or others may change the
+     program
+  2  invalid flags, or \"run\" without Windows
+  3  mistake in the configuration";
+
 /// Owns the smart-card readers of this machine and shares them between programs, over gRPC.
 #[derive(Debug, Clone, Default, clap::Parser)]
 #[command(name = "cardbrokerd", version, max_term_width = 100, after_help = EXAMPLES)]
@@ -113,6 +128,25 @@ pub enum Command {
     ///
     /// Changes only the tokens file that the configuration names (listen.tokens).
     Token(TokenArguments),
+    /// Install, remove or run the broker as a service of Windows, named cardbroker.
+    ///
+    /// The service starts with Windows, as LocalSystem, and has the flags of the daemon that are given before "service".
+    /// Needs the rights of an administrator.
+    #[cfg(windows)]
+    #[command(subcommand, after_help = SERVICE_EXAMPLES)]
+    Service(ServiceCommand),
+}
+
+/// What to do with the service of Windows.
+#[cfg(windows)]
+#[derive(Debug, Clone, Copy, clap::Subcommand)]
+pub enum ServiceCommand {
+    /// Install the service, or change the flags and the program of the one that is there.
+    Install,
+    /// Stop and remove the service. Its files stay.
+    Remove,
+    /// Run as the service. Only Windows itself can start this.
+    Run,
 }
 
 /// The questions about the policy.
@@ -144,6 +178,8 @@ impl Flags {
             None => Config::load(file)?,
             Some(Command::Policy(_)) => Config::load_to_explain(file)?,
             Some(Command::Token(_)) => Config::load_as_administrator(file)?,
+            #[cfg(windows)]
+            Some(Command::Service(_)) => Config::load(file)?,
         };
         override_with(&mut config.listen.socket, &self.socket);
         config.listen.tcp = self.tcp.or(config.listen.tcp);

@@ -10,3 +10,5 @@ pub mod signals;
 pub mod telemetry;
 pub(crate) mod timer;
 pub mod token_command;
+#[cfg(any(windows, test))]
+pub mod windows_service;

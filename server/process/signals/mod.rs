@@ -14,9 +14,9 @@ pub use self::windows::Signals;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
     /// SIGTERM, SIGINT (Ctrl-C), or SIGHUP because the terminal of the daemon was closed: stop the daemon. On Windows
-    /// Ctrl-C, Ctrl-Break, the end of the console or of the system.
+    /// Ctrl-C, Ctrl-Break, the end of the console or of the system, or the stop of the service.
     Stop,
-    /// SIGHUP while the terminal is there, or never was: read configuration and tokens again. Windows has no such
-    /// signal.
+    /// SIGHUP while the terminal is there, or never was: read configuration and tokens again. On Windows a parameter
+    /// change of the service.
     Reload,
 }

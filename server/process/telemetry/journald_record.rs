@@ -25,7 +25,7 @@ const MAX_NAME_BYTES: usize = 64;
 const PREFIX: &str = "CARDBROKER_";
 
 /// The keys of a record, in its order.
-struct Keys(Vec<(String, Value)>);
+pub(super) struct Keys(pub(super) Vec<(String, Value)>);
 
 impl<'de> Deserialize<'de> for Keys {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -82,7 +82,7 @@ pub(super) fn datagram(line: &[u8], form: LogFormat) -> Vec<u8> {
 }
 
 /// The keys with their values as text, those of spans behind the others.
-fn flattened(keys: Vec<(String, Value)>) -> Vec<(String, String)> {
+pub(super) fn flattened(keys: Vec<(String, Value)>) -> Vec<(String, String)> {
     let (mut own, mut of_spans) = (Vec::new(), Vec::new());
     for (key, value) in keys {
         match value {
@@ -115,7 +115,7 @@ fn as_text(value: Value) -> String {
 }
 
 /// The message, and the fields behind it.
-fn sentence(keys: &[(String, String)]) -> String {
+pub(super) fn sentence(keys: &[(String, String)]) -> String {
     let mut text = String::new();
     for (index, (key, value)) in keys.iter().enumerate() {
         if index > 0 {

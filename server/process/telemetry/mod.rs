@@ -1,4 +1,5 @@
-//! The log: to standard error or to journald behind it, for people or for programs, by a thread of its own.
+//! The log: to standard error or to journald behind it, for people or for programs, by a thread of its own. That of a
+//! service of Windows goes to the event log.
 //!
 //! ```text
 //! tracing ── Log ──► lanes (bounded, the audit trail's first) ──► thread "log" ──► standard error, or journald
@@ -7,6 +8,10 @@
 //! Nothing else writes to standard error while the broker runs: a write does not return while its reader is stuck.
 
 mod control;
+#[cfg(windows)]
+mod event_log;
+#[cfg(any(windows, test))]
+mod event_record;
 mod filter;
 mod journald;
 mod journald_record;
@@ -26,6 +31,10 @@ use std::{
 
 use tracing_subscriber::filter::ParseError;
 
+#[cfg(windows)]
+pub(super) use self::event_log::EVENT_SOURCE;
+#[cfg(windows)]
+use self::event_log::EventLog;
 use self::{
     control::Replace,
     journald::Journald,
@@ -60,11 +69,7 @@ pub enum TelemetryError {
 /// The filter has a mistake, the process has a log already, or the system cannot start a thread.
 pub fn init(config: &LogConfig) -> Result<(FlushGuard, LogControl), TelemetryError> {
     let filter = filter::configured(config)?;
-    let (log, format) = match Journald::behind_standard_error(config.format) {
-        // Its records are made from lines for programs.
-        Some(journald) => (Log::start(journald)?, LogFormat::Json),
-        None => (Log::start(Stream::new(io::stderr(), config.format))?, config.format),
-    };
+    let (log, format) = start(config.format)?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(log.clone())
@@ -92,9 +97,26 @@ pub fn init(config: &LogConfig) -> Result<(FlushGuard, LogControl), TelemetryErr
     Ok((guard, control))
 }
 
-/// Reports the cause of the process's end on standard error. Waits for the reader of standard error no longer than the
-/// log does.
+/// Starts the log of this process where it belongs. Returns the form of its lines.
+fn start(format: LogFormat) -> io::Result<(Log, LogFormat)> {
+    // The records of both are made from lines for programs.
+    #[cfg(windows)]
+    if let Some(events) = EventLog::of_service() {
+        return Ok((Log::start(events)?, LogFormat::Json));
+    }
+    match Journald::behind_standard_error(format) {
+        Some(journald) => Ok((Log::start(journald)?, LogFormat::Json)),
+        None => Ok((Log::start(Stream::new(io::stderr(), format))?, format)),
+    }
+}
+
+/// Reports the cause of the process's end on standard error, for a service of Windows in the event log. Waits for the
+/// reader of standard error no longer than the log does.
 pub fn report_end(problem: &dyn std::error::Error) {
+    #[cfg(windows)]
+    if let Some(events) = EventLog::of_service() {
+        return events.report(&problem.to_string());
+    }
     report(problem.to_string());
 }
 

@@ -1,0 +1,253 @@
+//! The entries of the service in Windows: the service itself, the source of its events, and the folder of its files.
+
+use std::{
+    env,
+    ffi::OsString,
+    fmt, io,
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+use cardbroker_local::{config_folder::ConfigFolder, private_file};
+use cardbroker_pipe::{Keeper, create_folder};
+use windows_registry::LOCAL_MACHINE;
+use windows_service::{
+    Error as ServiceError,
+    service::{
+        Service, ServiceAccess, ServiceAction, ServiceActionType, ServiceErrorControl, ServiceFailureActions,
+        ServiceFailureResetPeriod, ServiceInfo, ServiceStartType, ServiceState, ServiceType,
+    },
+    service_manager::{ServiceManager, ServiceManagerAccess},
+};
+
+use super::{NAME, control::into_io};
+use crate::process::telemetry::EVENT_SOURCE;
+
+const DISPLAY_NAME: &str = "Cardbroker";
+const DESCRIPTION: &str = "Shares the smart-card readers of this machine between many programs, safely.";
+
+/// The pauses before the restarts after failures. The last one holds for all further failures of a day.
+const RESTARTS: [Duration; 3] = [Duration::from_secs(5), Duration::from_secs(30), Duration::from_secs(300)];
+const RESET_PERIOD: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long `remove` waits for the end of the service, whose drain takes `shutdown.grace` at most.
+const STOP_TIME: Duration = Duration::from_secs(11 * 60);
+const STOP_LOOK: Duration = Duration::from_millis(100);
+
+/// The key of the sources of the event log, and a file of Windows whose messages 1–1000 are the text of the event.
+const EVENT_SOURCES: &str = r"SYSTEM\CurrentControlSet\Services\EventLog\Application";
+const MESSAGES: &str = r"%SystemRoot%\System32\EventCreate.exe";
+/// Errors, warnings and information.
+const EVENT_TYPES: u32 = 7;
+
+/// Codes of the system: `ERROR_ACCESS_DENIED`, `ERROR_SERVICE_DOES_NOT_EXIST`, `ERROR_SERVICE_NOT_ACTIVE`,
+/// `ERROR_SERVICE_MARKED_FOR_DELETE`, `ERROR_FILE_NOT_FOUND`.
+const ACCESS_DENIED: i32 = 5;
+const NO_SERVICE: i32 = 1060;
+const NOT_ACTIVE: i32 = 1062;
+const MARKED_FOR_DELETE: i32 = 1072;
+
+/// Why the service cannot be installed or removed, for people and with a remedy.
+#[derive(Debug)]
+pub(super) struct Problem(String);
+
+impl fmt::Display for Problem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Problem {}
+
+impl Problem {
+    /// The problem of a step, after "cannot".
+    fn of(action: &str, error: &io::Error) -> Self {
+        Self(match error.raw_os_error() {
+            Some(ACCESS_DENIED) => format!(
+                "cannot {action} without the rights of an administrator: do it in a console that was opened by \"Run \
+                 as administrator\""
+            ),
+            Some(MARKED_FOR_DELETE) => format!(
+                "cannot {action}: the service is being removed: close programs that show it, such as Services, and try \
+                 again"
+            ),
+            Some(NO_SERVICE) => format!("cannot {action}: there is no service {NAME}"),
+            _ => format!("cannot {action}: {error}"),
+        })
+    }
+}
+
+/// The result of an installation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Installed {
+    /// There was no such service.
+    New,
+    /// The service had been there, and has the new command line from its next start on.
+    Updated,
+}
+
+/// Installs the service with this program and these arguments, or changes the one that is there. Returns with the
+/// result what Windows did not take and the service can do without.
+///
+/// # Errors
+/// [`Problem`]; nothing was changed if others may change the program.
+pub(super) fn install(arguments: Vec<OsString>) -> Result<(Installed, Vec<String>), Problem> {
+    let program = env::current_exe().map_err(|error| Problem::of("find this program", &error))?;
+    check_program(&program)?;
+    let access = ServiceManagerAccess::CONNECT | ServiceManagerAccess::CREATE_SERVICE;
+    let manager = manager(access, "install the service")?;
+    prepare_folder()?;
+    register_source().map_err(|error| Problem::of("register the source of events", &error))?;
+    let info = info(program, arguments);
+    let failed = |error: ServiceError| Problem::of("install the service", &into_io(error));
+    // The right to start comes with restarts.
+    let access = ServiceAccess::CHANGE_CONFIG | ServiceAccess::START | ServiceAccess::QUERY_STATUS;
+    let (service, installed) = match open(&manager, access)? {
+        Some(service) => {
+            service.change_config(&info).map_err(failed)?;
+            (service, Installed::Updated)
+        }
+        None => (manager.create_service(&info, access).map_err(failed)?, Installed::New),
+    };
+    let extras = [
+        ("description", service.set_description(DESCRIPTION)),
+        ("restarts after failures", service.update_failure_actions(restarts())),
+        ("restarts after failures with an exit code", service.set_failure_actions_on_non_crash_failures(true)),
+    ];
+    let missing = extras.into_iter().filter_map(|(what, set)| Some((what, into_io(set.err()?))));
+    Ok((installed, missing.map(|(what, error)| format!("Windows has not taken the {what}: {error}")).collect()))
+}
+
+/// Stops and removes the service and the source of its events. Its files stay.
+///
+/// # Errors
+/// [`Problem`], if there is no service, too.
+pub(super) fn remove() -> Result<(), Problem> {
+    let manager = manager(ServiceManagerAccess::CONNECT, "remove the service")?;
+    let access = ServiceAccess::STOP | ServiceAccess::QUERY_STATUS | ServiceAccess::DELETE;
+    let service = open(&manager, access)?;
+    // Also what an earlier removal may have left.
+    let source = unregister_source();
+    let Some(service) = service else {
+        return Err(Problem(format!("there is no service {NAME}: nothing was removed")));
+    };
+    stop(&service)?;
+    service.delete().map_err(|error| Problem::of("remove the service", &into_io(error)))?;
+    source.map_err(|error| Problem::of("remove the source of events", &error))
+}
+
+fn manager(access: ServiceManagerAccess, action: &str) -> Result<ServiceManager, Problem> {
+    ServiceManager::local_computer(None::<&str>, access).map_err(|error| Problem::of(action, &into_io(error)))
+}
+
+fn open(manager: &ServiceManager, access: ServiceAccess) -> Result<Option<Service>, Problem> {
+    match manager.open_service(NAME, access).map_err(into_io) {
+        Ok(service) => Ok(Some(service)),
+        Err(error) if error.raw_os_error() == Some(NO_SERVICE) => Ok(None),
+        Err(error) => Err(Problem::of("open the service", &error)),
+    }
+}
+
+/// Does not depend on the service of smart cards: that stops with the last reader, and may start with the first one.
+fn info(program: PathBuf, arguments: Vec<OsString>) -> ServiceInfo {
+    ServiceInfo {
+        name: NAME.into(),
+        display_name: DISPLAY_NAME.into(),
+        service_type: ServiceType::OWN_PROCESS,
+        start_type: ServiceStartType::AutoStart,
+        error_control: ServiceErrorControl::Normal,
+        // The crate puts a path with spaces in quotes.
+        executable_path: program,
+        launch_arguments: arguments,
+        dependencies: Vec::new(),
+        // LocalSystem.
+        account_name: None,
+        account_password: None,
+    }
+}
+
+fn restarts() -> ServiceFailureActions {
+    let restart = |delay| ServiceAction { action_type: ServiceActionType::Restart, delay };
+    ServiceFailureActions {
+        reset_period: ServiceFailureResetPeriod::After(RESET_PERIOD),
+        reboot_msg: None,
+        command: None,
+        actions: Some(RESTARTS.map(restart).to_vec()),
+    }
+}
+
+/// Refuses a program that others may change: whoever can would act as LocalSystem.
+fn check_program(program: &Path) -> Result<(), Problem> {
+    for path in [program, private_file::folder_of(program)] {
+        let action = format!("check {}", path.display());
+        if let Some(excess) = private_file::excess(path).map_err(|error| Problem::of(&action, &error))? {
+            return Err(Problem(format!(
+                "{} {excess}, who could act as LocalSystem by it: copy the programs to a folder that only \
+                 administrators can change, such as %ProgramFiles%\\cardbroker",
+                path.display()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Makes the folder of the service's files, for SYSTEM and the administrators alone. Refuses one that others may change.
+fn prepare_folder() -> Result<(), Problem> {
+    let folder = ConfigFolder::of_the_service();
+    let folder = folder.path();
+    let action = format!("make the folder {}", folder.display());
+    match create_folder(folder, &Keeper::Machine) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(Problem::of(&action, &error)),
+        _ => {}
+    }
+    match private_file::excess(folder).map_err(|error| Problem::of(&action, &error))? {
+        None => Ok(()),
+        Some(excess) => Err(Problem(format!(
+            "{} {excess}: look at what is in it, and then remove it or set owner and access list (takeown /A /F FOLDER, \
+             icacls FOLDER /inheritance:r /grant:r *S-1-5-18:(OI)(CI)F *S-1-5-32-544:(OI)(CI)F)",
+            folder.display()
+        ))),
+    }
+}
+
+/// Stops the service if it runs, and waits for its end.
+fn stop(service: &Service) -> Result<(), Problem> {
+    let failed = |error: ServiceError| Problem::of("stop the service", &into_io(error));
+    match service.stop().map_err(into_io) {
+        // It has stopped, it stops already, or it starts.
+        Err(error) if error.raw_os_error() == Some(NOT_ACTIVE) => return Ok(()),
+        Err(error) if error.raw_os_error() == Some(ACCESS_DENIED) => {
+            return Err(Problem::of("stop the service", &error));
+        }
+        _ => {}
+    }
+    let deadline = Instant::now() + STOP_TIME;
+    while service.query_status().map_err(failed)?.current_state != ServiceState::Stopped {
+        if Instant::now() > deadline {
+            return Err(Problem(format!("the service {NAME} does not end: stop it, and remove it then")));
+        }
+        thread::sleep(STOP_LOOK);
+    }
+    Ok(())
+}
+
+fn source_key() -> String {
+    format!(r"{EVENT_SOURCES}\{EVENT_SOURCE}")
+}
+
+fn register_source() -> io::Result<()> {
+    let key = LOCAL_MACHINE.create(source_key())?;
+    key.set_expand_string("EventMessageFile", MESSAGES)?;
+    key.set_u32("TypesSupported", EVENT_TYPES)?;
+    Ok(())
+}
+
+/// Removes the source of events; one that is not there is no error.
+fn unregister_source() -> io::Result<()> {
+    let removed = LOCAL_MACHINE.remove_tree(source_key()).map_err(io::Error::from);
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
