@@ -35,6 +35,7 @@ build() {
     folder=$target/$triple/debug
     compile gcc -std=c11 client/c/examples/first.c -o "$folder/c-first.exe" || return 1
     compile g++ -std=c++17 -static tests/windows/programs/family.cpp -o "$folder/family.exe" -lwinscard || return 1
+    compile gcc -std=c11 tests/windows/service_control.c -o "$folder/service-control.exe" || return 1
     packages='-p cardbroker-pipe -p cardbroker-local -p cardbroker-apdu-bytes -p cardbroker-proto -p cardbroker-client'
     packages="$packages -p cardbroker-core -p cardbroker-server -p cardbroker"
     cargo test --no-run --lib --bins --message-format=json-render-diagnostics >"$target/windows-tests.json" || return 1

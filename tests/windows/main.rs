@@ -9,6 +9,8 @@ mod family;
 mod node;
 /// Cards come and go on real PC/SC, and pcscd ends.
 #[cfg(test)]
+mod files;
+#[cfg(test)]
 mod pcsc;
 /// The pipe, with simulated readers.
 #[cfg(test)]
@@ -18,5 +20,7 @@ mod pipe;
 mod sharing;
 #[cfg(test)]
 mod stage;
+#[cfg(test)]
+mod service;
 #[cfg(test)]
 mod wine;
