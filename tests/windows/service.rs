@@ -18,7 +18,7 @@ use cardbroker_tests::harness::{
 };
 use serde_json::Value;
 
-use super::wine::{self, program};
+use super::wine::{self, Broker, program};
 
 /// Works for three seconds.
 const SLOW: &str = "80160000020BB8";
@@ -30,6 +30,8 @@ const EVENT_KEY: &str = r"HKLM\SYSTEM\CurrentControlSet\Services\EventLog\Applic
 
 /// The one service of this machine, with a configuration of its own. Dropping removes it.
 struct Service {
+    /// Wine ends all services with the last other program, and starts them with the next one.
+    _other_program: Broker,
     _alone: MutexGuard<'static, ()>,
     config: tempfile::NamedTempFile,
     pipe: String,
@@ -88,6 +90,7 @@ impl Service {
         let built = env::var_os("WINDOWS_PROGRAMS").context("no programs")?;
         fs::copy(Path::new(&built).join("cardbrokerd.exe"), folder.join("cardbrokerd.exe"))?;
         let service = Self {
+            _other_program: Broker::start(None, &["--simulate", "1"])?,
             _alone: alone,
             config: tempfile::NamedTempFile::new()?,
             pipe: format!(r"\\.\pipe\cardbroker\service-{}", id()),
@@ -107,7 +110,7 @@ impl Service {
     }
 
     fn start(&self) -> anyhow::Result<()> {
-        let started = windows("sc", &["start", "cardbroker"])?;
+        let started = control("start")?;
         ensure!(started.code == Some(0), "{started:?}");
         self.wait_for_state("RUNNING").map(drop)
     }
@@ -224,7 +227,7 @@ fn a_service_that_cannot_start_tells_its_exit_code() -> anyhow::Result<()> {
     service.configure("rule = 7")?;
     let refused = service.install()?;
     ensure!(refused.code == Some(3) && refused.err.contains("rule"), "told by the installation: {refused:?}");
-    windows("sc", &["start", "cardbroker"])?;
+    control("start")?;
     let ended =
         wait_for("the end", || Ok(Some(service.state()?).filter(|state| state.name == "STOPPED" && state.exit != 0)))?;
     ensure!(ended.exit == 3, "{ended:?}");

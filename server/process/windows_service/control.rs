@@ -73,11 +73,12 @@ impl Service {
         // Held until the manager knows: states arrive in their order.
         let mut status = self.status();
         let Some(next) = status.after(event) else { return Ok(()) };
-        *status = next;
-        match self.handle.get() {
-            Some(handle) => handle.set_service_status(system_status(next)).map_err(into_io),
-            None => Ok(()),
+        if let Some(handle) = self.handle.get() {
+            handle.set_service_status(system_status(next)).map_err(into_io)?;
         }
+        // Only now: an event that the manager was not told may be told again.
+        *status = next;
+        Ok(())
     }
 
     /// Takes a request of the manager. Does not wait.

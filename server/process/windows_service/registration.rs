@@ -41,11 +41,9 @@ const MESSAGES: &str = r"%SystemRoot%\System32\EventCreate.exe";
 /// Errors, warnings and information.
 const EVENT_TYPES: u32 = 7;
 
-/// Codes of the system: `ERROR_ACCESS_DENIED`, `ERROR_SERVICE_DOES_NOT_EXIST`, `ERROR_SERVICE_NOT_ACTIVE`,
-/// `ERROR_SERVICE_MARKED_FOR_DELETE`, `ERROR_FILE_NOT_FOUND`.
+/// Codes of the system: `ERROR_ACCESS_DENIED`, `ERROR_SERVICE_DOES_NOT_EXIST`, `ERROR_SERVICE_MARKED_FOR_DELETE`.
 const ACCESS_DENIED: i32 = 5;
 const NO_SERVICE: i32 = 1060;
-const NOT_ACTIVE: i32 = 1062;
 const MARKED_FOR_DELETE: i32 = 1072;
 
 /// Why the service cannot be installed or removed, for people and with a remedy.
@@ -211,25 +209,28 @@ fn prepare_folder() -> Result<(), Problem> {
     }
 }
 
-/// Stops the service if it runs, and waits for its end.
+/// Stops the service unless it has stopped, and waits for its end. One that starts takes no request yet, so it is asked
+/// again.
 fn stop(service: &Service) -> Result<(), Problem> {
     let failed = |error: ServiceError| Problem::of("stop the service", &into_io(error));
-    match service.stop().map_err(into_io) {
-        // It has stopped, it stops already, or it starts.
-        Err(error) if error.raw_os_error() == Some(NOT_ACTIVE) => return Ok(()),
-        Err(error) if error.raw_os_error() == Some(ACCESS_DENIED) => {
-            return Err(Problem::of("stop the service", &error));
-        }
-        _ => {}
-    }
     let deadline = Instant::now() + STOP_TIME;
-    while service.query_status().map_err(failed)?.current_state != ServiceState::Stopped {
+    loop {
+        match service.query_status().map_err(failed)?.current_state {
+            ServiceState::Stopped => return Ok(()),
+            ServiceState::StopPending => {}
+            _ => match service.stop().map_err(into_io) {
+                Err(error) if error.raw_os_error() == Some(ACCESS_DENIED) => {
+                    return Err(Problem::of("stop the service", &error));
+                }
+                // It has just ended, or it takes no request now.
+                _ => {}
+            },
+        }
         if Instant::now() > deadline {
             return Err(Problem(format!("the service {NAME} does not end: stop it, and remove it then")));
         }
         thread::sleep(STOP_LOOK);
     }
-    Ok(())
 }
 
 fn source_key() -> String {
