@@ -5,10 +5,25 @@ use std::{
     ptr::{self, NonNull},
 };
 
-use windows_sys::Win32::System::EventLog::{
-    DeregisterEventSource, EVENTLOG_ERROR_TYPE, EVENTLOG_INFORMATION_TYPE, EVENTLOG_WARNING_TYPE, RegisterEventSourceW,
-    ReportEventW,
+use windows_sys::Win32::{
+    Foundation::{ERROR_FILE_NOT_FOUND, ERROR_SUCCESS},
+    System::{
+        EventLog::{
+            DeregisterEventSource, EVENTLOG_ERROR_TYPE, EVENTLOG_INFORMATION_TYPE, EVENTLOG_WARNING_TYPE,
+            RegisterEventSourceW, ReportEventW,
+        },
+        Registry::{
+            HKEY, HKEY_LOCAL_MACHINE, KEY_SET_VALUE, REG_DWORD, REG_EXPAND_SZ, REG_OPTION_NON_VOLATILE, REG_VALUE_TYPE,
+            RegCloseKey, RegCreateKeyExW, RegDeleteTreeW, RegSetValueExW,
+        },
+    },
 };
+
+/// The key of the sources of the log `Application`.
+const SOURCES: &str = r"SYSTEM\CurrentControlSet\Services\EventLog\Application";
+
+/// A file of Windows whose messages 1–1000 are the text of the event.
+const MESSAGES: &str = r"%SystemRoot%\System32\EventCreate.exe";
 
 /// The maximum UTF-16 units of an event's text: the system refuses more than 31,839.
 const MAX_UNITS: usize = 31_000;
@@ -37,7 +52,7 @@ impl EventSource {
     /// # Errors
     /// The operating system's.
     pub fn open(name: &str) -> io::Result<Self> {
-        let name: Vec<u16> = name.encode_utf16().chain([0]).collect();
+        let name = with_end(name);
         // SAFETY: the name ends with 0. No address stands for this machine.
         let handle = unsafe { RegisterEventSourceW(ptr::null(), name.as_ptr()) };
         NonNull::new(handle).map(Self).ok_or_else(io::Error::last_os_error)
@@ -81,4 +96,78 @@ impl Drop for EventSource {
         // SAFETY: the handle was opened by `RegisterEventSourceW`, and this is the only time that it is closed.
         unsafe { DeregisterEventSource(self.0.as_ptr()) };
     }
+}
+
+/// Registers a source of this machine, so that its events are shown with their text. Needs the rights of an
+/// administrator.
+///
+/// # Errors
+/// The operating system's.
+pub fn register_source(name: &str) -> io::Result<()> {
+    let key = Key::create(&format!(r"{SOURCES}\{name}"))?;
+    let messages: Vec<u8> = with_end(MESSAGES).into_iter().flat_map(u16::to_le_bytes).collect();
+    key.set("EventMessageFile", REG_EXPAND_SZ, &messages)?;
+    let types = EVENTLOG_ERROR_TYPE | EVENTLOG_WARNING_TYPE | EVENTLOG_INFORMATION_TYPE;
+    key.set("TypesSupported", REG_DWORD, &u32::from(types).to_le_bytes())
+}
+
+/// Removes a source of this machine; one that is not there is no error.
+///
+/// # Errors
+/// The operating system's.
+pub fn unregister_source(name: &str) -> io::Result<()> {
+    let path = with_end(&format!(r"{SOURCES}\{name}"));
+    // SAFETY: the path ends with 0, and the key above it is one of the system's own.
+    let code = unsafe { RegDeleteTreeW(HKEY_LOCAL_MACHINE, path.as_ptr()) };
+    if code == ERROR_FILE_NOT_FOUND { Ok(()) } else { checked(code) }
+}
+
+/// An open key of the registry. Dropping it closes it.
+struct Key(HKEY);
+
+impl Key {
+    /// Opens a key of this machine to set values. Creates it if it is missing.
+    fn create(path: &str) -> io::Result<Self> {
+        let path = with_end(path);
+        let mut key: HKEY = ptr::null_mut();
+        // SAFETY: the path ends with 0, and `key` is a place for the handle. Neither a class nor attributes are given,
+        // and it is not asked whether the key is new.
+        let code = unsafe {
+            RegCreateKeyExW(
+                HKEY_LOCAL_MACHINE,
+                path.as_ptr(),
+                0,
+                ptr::null(),
+                REG_OPTION_NON_VOLATILE,
+                KEY_SET_VALUE,
+                ptr::null(),
+                &mut key,
+                ptr::null_mut(),
+            )
+        };
+        checked(code).map(|()| Self(key))
+    }
+
+    /// Sets a value. A text has a 0 at its end.
+    fn set(&self, name: &str, kind: REG_VALUE_TYPE, value: &[u8]) -> io::Result<()> {
+        let name = with_end(name);
+        // SAFETY: the key is open as long as `self` is borrowed, the name ends with 0, and the value has the length that
+        // is given, in bytes.
+        checked(unsafe { RegSetValueExW(self.0, name.as_ptr(), 0, kind, value.as_ptr(), value.len() as u32) })
+    }
+}
+
+impl Drop for Key {
+    fn drop(&mut self) {
+        // SAFETY: the key was opened by `RegCreateKeyExW`, and this is the only time that it is closed.
+        unsafe { RegCloseKey(self.0) };
+    }
+}
+
+fn checked(code: u32) -> io::Result<()> {
+    if code == ERROR_SUCCESS { Ok(()) } else { Err(io::Error::from_raw_os_error(code.cast_signed())) }
+}
+
+fn with_end(text: &str) -> Vec<u16> {
+    text.encode_utf16().chain([0]).collect()
 }

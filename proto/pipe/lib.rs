@@ -47,7 +47,7 @@ mod well_known;
 pub use self::{
     account::{AccountKind, account_named, account_with},
     client::{connect, owner_of_pipe},
-    event_log::{EventKind, EventSource},
+    event_log::{EventKind, EventSource, register_source, unregister_source},
     file::{Keeper, access_of_file, create_file, create_folder, owner_of_file},
     process::{ProcessState, process_state},
     server::{Access, client_identity, client_process},

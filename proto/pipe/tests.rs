@@ -179,9 +179,6 @@ fn the_access_list_of_a_file_is_read_back() {
         let file = create_with(&folder.0.join(name), &descriptor).unwrap();
         access_of_file(&file).unwrap()
     };
-    let read = with("read", "FR");
-    assert_eq!(read.check_secret(own.as_str()), Err(Excess::Read(EVERYONE.into())));
-    assert_eq!(read.check_unchangeable(own.as_str()), Ok(()));
     let written = with("written", "FA");
     assert_eq!(written.check_unchangeable(own.as_str()), Err(Excess::Write(EVERYONE.into())));
     let foreign = "S-1-5-21-1-2-3-1234";

@@ -10,8 +10,7 @@ use std::{
 };
 
 use cardbroker_local::{config_folder::ConfigFolder, private_file};
-use cardbroker_pipe::{Keeper, create_folder};
-use windows_registry::LOCAL_MACHINE;
+use cardbroker_pipe::{Keeper, create_folder, register_source, unregister_source};
 use windows_service::{
     Error as ServiceError,
     service::{
@@ -34,12 +33,6 @@ const RESET_PERIOD: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long `remove` waits for the end of the service, whose drain takes `shutdown.grace` at most.
 const STOP_TIME: Duration = Duration::from_secs(11 * 60);
 const STOP_LOOK: Duration = Duration::from_millis(100);
-
-/// The key of the sources of the event log, and a file of Windows whose messages 1–1000 are the text of the event.
-const EVENT_SOURCES: &str = r"SYSTEM\CurrentControlSet\Services\EventLog\Application";
-const MESSAGES: &str = r"%SystemRoot%\System32\EventCreate.exe";
-/// Errors, warnings and information.
-const EVENT_TYPES: u32 = 7;
 
 /// Codes of the system: `ERROR_ACCESS_DENIED`, `ERROR_SERVICE_DOES_NOT_EXIST`, `ERROR_SERVICE_MARKED_FOR_DELETE`.
 const ACCESS_DENIED: i32 = 5;
@@ -96,7 +89,7 @@ pub(super) fn install(arguments: Vec<OsString>) -> Result<(Installed, Vec<String
     let access = ServiceManagerAccess::CONNECT | ServiceManagerAccess::CREATE_SERVICE;
     let manager = manager(access, "install the service")?;
     prepare_folder()?;
-    register_source().map_err(|error| Problem::of("register the source of events", &error))?;
+    register_source(EVENT_SOURCE).map_err(|error| Problem::of("register the source of events", &error))?;
     let info = info(program, arguments);
     let failed = |error: ServiceError| Problem::of("install the service", &into_io(error));
     // The right to start comes with restarts.
@@ -126,7 +119,7 @@ pub(super) fn remove() -> Result<(), Problem> {
     let access = ServiceAccess::STOP | ServiceAccess::QUERY_STATUS | ServiceAccess::DELETE;
     let service = open(&manager, access)?;
     // Also what an earlier removal may have left.
-    let source = unregister_source();
+    let source = unregister_source(EVENT_SOURCE);
     let Some(service) = service else {
         return Err(Problem(format!("there is no service {NAME}: nothing was removed")));
     };
@@ -230,25 +223,5 @@ fn stop(service: &Service) -> Result<(), Problem> {
             return Err(Problem(format!("the service {NAME} does not end: stop it, and remove it then")));
         }
         thread::sleep(STOP_LOOK);
-    }
-}
-
-fn source_key() -> String {
-    format!(r"{EVENT_SOURCES}\{EVENT_SOURCE}")
-}
-
-fn register_source() -> io::Result<()> {
-    let key = LOCAL_MACHINE.create(source_key())?;
-    key.set_expand_string("EventMessageFile", MESSAGES)?;
-    key.set_u32("TypesSupported", EVENT_TYPES)?;
-    Ok(())
-}
-
-/// Removes the source of events; one that is not there is no error.
-fn unregister_source() -> io::Result<()> {
-    let removed = LOCAL_MACHINE.remove_tree(source_key()).map_err(io::Error::from);
-    match removed {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed,
     }
 }
