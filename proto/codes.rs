@@ -47,7 +47,7 @@ fn code_if_not_sent(reason: ErrorReason) -> Code {
         // A person or the caller must act. CARD_REMOVED as UNAVAILABLE would let a retry policy present a PIN to the
         // next person's card.
         NoCard | CardRemoved | ReaderGone | CardMute | ProtocolMismatch | ReaderNotOwned | PinKnownWrong
-        | PinLastTry | StatusWord | ResponseTooLarge => Code::FailedPrecondition,
+        | PinLastTry | StatusWord | ResponseTooLarge | ConfigurationRefused => Code::FailedPrecondition,
         // The caller must start the sequence again.
         InsertionChanged | StateChanged | CardReset | CardLost | LeaseEnded | LeaseRevoked | PrecedingFailed
         | UnitTooLong => Code::Aborted,

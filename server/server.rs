@@ -5,7 +5,7 @@ mod preparation;
 mod reload;
 mod status_line;
 
-use std::{io, path::PathBuf, sync::Arc, time::Duration};
+use std::{io, mem, path::PathBuf, sync::Arc, time::Duration};
 
 use cardbroker_local::socket::local_endpoint;
 use cardbroker_proto::{DESCRIPTORS, v1::card_broker_service_server::CardBrokerServiceServer};
@@ -26,7 +26,7 @@ use crate::{
         own_token::Credentials,
         tokens::{Tokens, TokensError},
     },
-    config::{Config, ConfigError, ConfigInForce},
+    config::{Config, ConfigError, ConfigInForce, ReloadAsker, ReloadRequests},
     grpc::{AuthenticationLayer, Diagnostics, Doors, Edge, IntakeLayer, OpenHealth, RunFacts},
     listen::{Bound, ConnectionCount, ListenGuard, SocketLoss, gone, http2_server, system_broker},
     pcsclite::{self, Door},
@@ -34,7 +34,7 @@ use crate::{
     process::{service_manager::ServiceManager, signals::Signal, telemetry::LogControl},
 };
 
-use self::reload::Reloads;
+use self::reload::{ReloadEvent, Reloads};
 pub use self::{
     fit::unfit_lines,
     preparation::{announce, backend, load_tokens, policy, policy_to_explain, runtime},
@@ -49,6 +49,8 @@ pub struct Server {
     config: Config,
     /// The configuration file in force and the last reload, for operators. Each reload writes it.
     config_in_force: watch::Sender<ConfigInForce>,
+    /// The operators' requests for reloads. [`Server::run`] takes them; the gRPC edge has the other end.
+    reload_requests: ReloadRequests,
     /// The tokens in force. Each request on TCP is checked against them; a reload replaces them.
     tokens: watch::Sender<Tokens>,
     /// Why no token was valid at the start; taken by [`Server::run`].
@@ -153,8 +155,10 @@ impl Server {
         let (config_in_force, latest_config) = watch::channel(in_force);
         let scheme = if config.listen.tcp_plain { "http" } else { "https" };
         let connections = incoming.count();
+        let (reloads, reload_requests) = ReloadAsker::new();
         let facts = RunFacts {
             config: latest_config,
+            reloads,
             local_address: local_endpoint(&config.listen.socket),
             tcp_address: tcp_address.map(|address| format!("{scheme}://{address}")),
             connections: connections.clone(),
@@ -190,6 +194,7 @@ impl Server {
         Ok(Self {
             config,
             config_in_force,
+            reload_requests,
             tokens,
             tokens_problem,
             broker,
@@ -206,8 +211,8 @@ impl Server {
 
     /// Serves until a stop signal, the loss of the socket to another broker, or the end of a vital task, then drains:
     /// accepts no new work, refuses the waiters, lets units and streams end, and releases the cards. A second stop ends
-    /// the grace at once. On reload, `settings` reads the new configuration. Tells `manager` the state of the broker.
-    /// Returns how the drain ended.
+    /// the grace at once. On reload, by a signal or a request, `settings` reads the new configuration. Tells `manager`
+    /// the state of the broker. Returns how the drain ended.
     ///
     /// # Errors
     /// [`ServerError`] if the socket was lost or a vital task has ended by itself, after the drain.
@@ -218,7 +223,8 @@ impl Server {
         mut manager: ServiceManager,
     ) -> Result<Drain, ServerError> {
         manager.ready(&self.status_line());
-        let mut reloads = Reloads::new(settings, &self.config);
+        let requests = mem::replace(&mut self.reload_requests, ReloadAsker::new().1);
+        let mut reloads = Reloads::new(settings, &self.config, requests);
         if let Some(problem) = self.tokens_problem.take() {
             reloads.on_unusable_start(&problem);
         }
@@ -240,15 +246,20 @@ impl Server {
                         reloads.on_signal();
                     }
                 },
-                read = reloads.next() => {
-                    if self.reload(read, &mut reloads) {
-                        manager.ready(&self.status_line());
+                event = reloads.next() => match event {
+                    ReloadEvent::Asked => manager.reloading(),
+                    ReloadEvent::Read(read) => {
+                        if self.reload(read, &mut reloads) {
+                            manager.ready(&self.status_line());
+                        }
                     }
-                }
+                },
                 () = status_line::due(&self.broker), if manager.listens() => manager.status(&self.status_line()),
             }
         };
         manager.stopping();
+        // Its requests end now: the drain does not wait for a reading.
+        drop(reloads);
         if let Some(failure) = &failure {
             error!("{failure}");
         }

@@ -164,6 +164,9 @@ pub const CARDBROKER_ERROR_REASON_RESPONSE_LOST: i32 = 36;
 /// FAILED_PRECONDITION. The card supports none of the protocols that the reader's `preferred_protocols` allow. Change
 /// the configuration.
 pub const CARDBROKER_ERROR_REASON_PROTOCOL_MISMATCH: i32 = 37;
+/// FAILED_PRECONDITION, only of `cardbroker.diagnostics.v1`. The configuration or the tokens file has a mistake, which
+/// the message names with file and line; what was in force stays in force. Correct the file.
+pub const CARDBROKER_ERROR_REASON_CONFIGURATION_REFUSED: i32 = 38;
 
 pub const CARDBROKER_READER_STATE_UNSPECIFIED: i32 = 0;
 /// No card in the reader.

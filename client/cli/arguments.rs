@@ -13,6 +13,7 @@ use crate::{
     log::LogArguments,
     metrics::MetricsArguments,
     release::ReleaseArguments,
+    reload::ReloadArguments,
     report::ReportArguments,
     reset::ResetArguments,
     session::SessionArguments,
@@ -69,6 +70,7 @@ pub(crate) enum Command {
     Top(TopArguments),
     Trace(TraceArguments),
     Release(ReleaseArguments),
+    Reload(ReloadArguments),
     Metrics(MetricsArguments),
     Log(LogArguments),
     /// Check everything between this user and a card, and say what to type. Needs no broker.

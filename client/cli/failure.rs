@@ -211,6 +211,7 @@ fn operators_advice(error: &Error, needed: &str) -> String {
             ": this needs the permission {needed}, which a rule must grant by name (without rules only the broker's \
              own user and root have it); ask \"cardbroker policy check\", or try as that user"
         ),
+        Some(ErrorReason::ConfigurationRefused) => ": the old rules stay in force".to_owned(),
         _ => advice(error),
     }
 }

@@ -22,6 +22,7 @@ mod log;
 mod metrics;
 mod readers;
 mod release;
+mod reload;
 mod report;
 mod reset;
 #[cfg(test)]
@@ -131,6 +132,7 @@ fn execute(arguments: Arguments, screen: &mut Screen<'_>) -> Result<ExitCode, Fa
         Command::Report(arguments) => {
             until_signal(&runtime, report::run(endpoint, token_file, &arguments, json, screen))
         }
+        Command::Reload(_) => until_signal(&runtime, reload::run(&connect()?, json, screen)),
         Command::Metrics(_) => until_signal(&runtime, metrics::run(&connect()?, json, screen)),
         Command::Log(arguments) => until_signal(&runtime, log::run(&connect()?, arguments, json, screen)),
         Command::Transmit(arguments) => {

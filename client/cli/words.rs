@@ -2,7 +2,9 @@
 
 use cardbroker_client::{
     ErrorReason,
-    diagnostics::{Caller, CommandClass, CommandEnd, IncidentKind, LastCommand, PcscState, ReleaseOutcome},
+    diagnostics::{
+        Caller, CommandClass, CommandEnd, IncidentKind, LastCommand, PcscState, ReleaseOutcome, ReloadPart, ReloadState,
+    },
 };
 
 /// The longest name of a program that is shown, in characters.
@@ -26,6 +28,8 @@ names! {
     incident_kind(IncidentKind, "INCIDENT_KIND_"),
     pcsc_state(PcscState, "PCSC_STATE_"),
     release_outcome(ReleaseOutcome, "RELEASE_OUTCOME_"),
+    reload_part(ReloadPart, "RELOAD_PART_"),
+    reload_state(ReloadState, "RELOAD_STATE_"),
 }
 
 /// The short name of a reason, or the number of an unknown one; `None` if there is none.

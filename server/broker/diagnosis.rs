@@ -121,6 +121,11 @@ impl Broker {
         self.trail.log_filter_changed(origin, filter, time.as_secs());
     }
 
+    /// Records that the operator `origin` has asked for a reload.
+    pub fn on_reload_requested(&self, origin: &Origin) {
+        self.trail.reload_requested(origin);
+    }
+
     /// Records that `caller` was denied an operation at every reader, before its request was read: in the audit trail,
     /// and at each reader if the trail records it singly, so that a flood of them costs little.
     pub fn on_denied_everywhere(&self, caller: &Caller, operation: Operation, rule: &Arc<str>) {

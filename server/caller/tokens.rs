@@ -115,6 +115,11 @@ impl Tokens {
         self.0.iter().map(|(id, _)| id.clone())
     }
 
+    /// The names of all tokens with their hashes, to compare two files.
+    pub fn by_name(&self) -> Vec<(String, TokenHash)> {
+        self.0.iter().map(|(id, hash)| (id.name.to_string(), hash.clone())).collect()
+    }
+
     /// Returns the token with the hash of `offered`, if there is one. Takes the same time with and without a match.
     pub fn find(&self, offered: &[u8]) -> Option<TokenId> {
         let offered = token_hash(offered);

@@ -5,6 +5,8 @@ mod in_force;
 mod inherited;
 mod pcsclite;
 mod reader;
+mod reload_requests;
+mod reloaded;
 mod sections;
 mod tcp;
 mod value;
@@ -31,6 +33,8 @@ pub use self::{
     inherited::{AddressKey, InheritedAddresses},
     pcsclite::{DoorSocket, Exclusive, Isolation, PcscliteConfig},
     reader::ReaderSettings,
+    reload_requests::{ReloadAsker, ReloadReply, ReloadRequests, Unanswered},
+    reloaded::{Part, PartState, ReloadOutcome, ReloadedPart},
     sections::{
         DiagnosticsConfig, LimitsConfig, ListenConfig, LogConfig, LogFormat, ReadersConfig, ShutdownConfig, WatchConfig,
     },

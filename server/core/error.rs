@@ -65,6 +65,7 @@ pub enum Reason {
     UnitTooLong,
     ResponseLost,
     ProtocolMismatch,
+    ConfigurationRefused,
 }
 
 impl Reason {
@@ -108,6 +109,7 @@ impl Reason {
             Self::UnitTooLong => "UNIT_TOO_LONG",
             Self::ResponseLost => "RESPONSE_LOST",
             Self::ProtocolMismatch => "PROTOCOL_MISMATCH",
+            Self::ConfigurationRefused => "CONFIGURATION_REFUSED",
         }
     }
 }

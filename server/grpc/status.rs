@@ -144,6 +144,7 @@ pub(super) fn wire_reason(reason: Reason) -> v1::ErrorReason {
         Reason::UnitTooLong => Wire::UnitTooLong,
         Reason::ResponseLost => Wire::ResponseLost,
         Reason::ProtocolMismatch => Wire::ProtocolMismatch,
+        Reason::ConfigurationRefused => Wire::ConfigurationRefused,
     }
 }
 
@@ -276,6 +277,7 @@ mod tests {
         Reason::UnitTooLong,
         Reason::ResponseLost,
         Reason::ProtocolMismatch,
+        Reason::ConfigurationRefused,
     ];
 
     #[test]

@@ -250,8 +250,8 @@ fn new(
     let place = out.map_or_else(|| "a file of theirs (mode 0600)".to_owned(), |out| out.display().to_string());
     writeln!(
         screen.err,
-        "added {name} to {}: allow token:{name} in a [[rule]], restart the broker or send it SIGHUP; clients \
-         name {place} with --token-file or CARDBROKER_TOKEN_FILE",
+        "added {name} to {}: allow token:{name} in a [[rule]], restart the broker or run \"cardbroker reload\"; \
+         clients name {place} with --token-file or CARDBROKER_TOKEN_FILE",
         tokens.display(),
         name = entry.name,
     )?;
@@ -282,7 +282,10 @@ fn remove(name: &str, tokens: &Path, screen: &mut Screen<'_>) -> Result<(), Fail
         write_line(screen.out, &json!({ "name": name, "tokens_file": tokens }))?;
     }
     let tokens = tokens.display();
-    writeln!(screen.err, "removed {name} from {tokens}: restart the broker or send it SIGHUP, until then it is valid")?;
+    writeln!(
+        screen.err,
+        "removed {name} from {tokens}: restart the broker or run \"cardbroker reload\", until then it is valid"
+    )?;
     Ok(())
 }
 

@@ -110,6 +110,7 @@ const PURE: &[&str] = &[
     "server/core/",
     "server/backend/pcsc/pace.rs",
     "server/backend/pcsc/refusal.rs",
+    "server/config/reloaded.rs",
     "server/grpc/intake/framing.rs",
     "server/policy/audit/coalesce.rs",
     "server/process/telemetry/lanes.rs",

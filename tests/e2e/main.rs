@@ -143,6 +143,8 @@ mod queue;
 mod raw;
 /// Turns that operators end for others.
 mod releases;
+/// `cardbroker reload`: new rules and tokens without a signal.
+mod reload;
 /// Programs on another machine, behind `ssh -L`.
 mod remote;
 /// Cards removed at the wrong moment.

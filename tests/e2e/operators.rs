@@ -67,7 +67,7 @@ fn operators_see_what_their_rules_allow() -> anyhow::Result<()> {
 }
 
 /// The output of the program `operator` of another user.
-fn operator_of(broker: &Broker, uid: u32, arguments: &[&str]) -> anyhow::Result<String> {
+pub(crate) fn operator_of(broker: &Broker, uid: u32, arguments: &[&str]) -> anyhow::Result<String> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_operator"));
     command.arg(broker.socket()).arg(format!("--uid={uid}")).args(arguments);
     Program::spawn(&mut command)?.line()

@@ -57,7 +57,7 @@ fn tokens_are_made_listed_and_removed() -> anyhow::Result<()> {
     assert!(certificate.starts_with(ends.0) && certificate.ends_with(ends.1), "{printed:?}");
     let identity = file.with_file_name("tls.pem");
     assert!(fs::read_to_string(&identity)?.starts_with(certificate) && !printed.out.contains("PRIVATE"), "{printed:?}");
-    assert!(printed.err.contains("SIGHUP") && printed.err.contains("--token-file"), "{printed:?}");
+    assert!(printed.err.contains("cardbroker reload") && printed.err.contains("--token-file"), "{printed:?}");
     assert_eq!((mode(&file)?, mode(&identity)?, mode(&folder.path().join("new"))?), (0o600, 0o600, 0o700));
     assert!(!fs::read_to_string(&file)?.contains(shown), "the token itself is kept");
 

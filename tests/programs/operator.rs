@@ -4,7 +4,8 @@ use std::{io, io::Write, path::PathBuf};
 
 use cardbroker_proto::{
     diagnostics::v1::{
-        GetStatusRequest, ReleaseRequest, SetLogFilterRequest, diagnostics_service_client::DiagnosticsServiceClient,
+        GetStatusRequest, ReleaseRequest, ReloadRequest, SetLogFilterRequest,
+        diagnostics_service_client::DiagnosticsServiceClient,
     },
     reason::REASON_TRAILER,
 };
@@ -20,7 +21,7 @@ struct Arguments {
     /// Become this user, by number.
     #[arg(long)]
     uid: u32,
-    /// The call: status, release or filter.
+    /// The call: status, release, reload or filter.
     call: String,
     /// The name of the reader, if the call needs one.
     reader: Option<String>,
@@ -48,6 +49,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
             let request = ReleaseRequest { reader, lease: "another-run-1".into(), reason: String::new() };
             operator.release(request).await.map(|response| response.into_inner().outcome().as_str_name().to_owned())
         }
+        "reload" => operator.reload(ReloadRequest {}).await.map(|_| "reloaded".to_owned()),
         _ => {
             let duration = Some(prost_types::Duration { seconds: 1, nanos: 0 });
             let request = SetLogFilterRequest { filter: "info".into(), duration };

@@ -306,6 +306,10 @@
 // the configuration.
 #define CARDBROKER_ERROR_REASON_PROTOCOL_MISMATCH 37
 
+// FAILED_PRECONDITION, only of `cardbroker.diagnostics.v1`. The configuration or the tokens file has a mistake, which
+// the message names with file and line; what was in force stays in force. Correct the file.
+#define CARDBROKER_ERROR_REASON_CONFIGURATION_REFUSED 38
+
 #define CARDBROKER_READER_STATE_UNSPECIFIED 0
 
 // No card in the reader.

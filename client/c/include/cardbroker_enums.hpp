@@ -242,6 +242,7 @@ enum class ErrorReason : int {
     UnitTooLong = 35,
     ResponseLost = 36,
     ProtocolMismatch = 37,
+    ConfigurationRefused = 38,
 };
 
 /// The short name in capitals; the number of an unknown value.
@@ -323,6 +324,8 @@ inline std::string to_string(ErrorReason value) {
             return "RESPONSE_LOST";
         case ErrorReason::ProtocolMismatch:
             return "PROTOCOL_MISMATCH";
+        case ErrorReason::ConfigurationRefused:
+            return "CONFIGURATION_REFUSED";
     }
     return std::to_string(static_cast<int>(value));
 }

@@ -36,11 +36,11 @@ pub use cardbroker_proto::diagnostics::v1::{
     BrokerStatus, Caller, CallerFilter, CardInserted, CardRemoved, CommandClass, CommandEnd, CommandEvent,
     ConnectionCount, DenialEvent, DriverCall, Holder, Incident, IncidentKind, LastCommand, Listener, NotServedEvent,
     PcscState, PcscStatus, ReaderCounters, ReaderStatus, ReleaseOutcome, ReleaseResponse as Released, Reload,
-    ResetEvent, Status, TraceEvent, TraceEventKind, TraceLevel, Tracer, TurnBegan, TurnEnded, Waiter,
-    trace_event::Event,
+    ReloadPart, ReloadState, ReloadedPart, ResetEvent, Status, TraceEvent, TraceEventKind, TraceLevel, Tracer,
+    TurnBegan, TurnEnded, Waiter, trace_event::Event,
 };
 use cardbroker_proto::diagnostics::v1::{
-    GetMetricsRequest, SetLogFilterRequest, diagnostics_service_client::DiagnosticsServiceClient,
+    GetMetricsRequest, ReloadRequest, SetLogFilterRequest, diagnostics_service_client::DiagnosticsServiceClient,
 };
 pub use release::Release;
 pub use status::{GetStatus, WatchStatus};
@@ -108,6 +108,18 @@ impl Diagnostics {
         let request = SetLogFilterRequest { filter: filter.into(), duration: Some(to_wire(duration)) };
         let call = |mut stub: Stub, request| async move { stub.set_log_filter(in_time(request)).await };
         Ok(time(self.call(request, AfterLoss::Repeat, call).await?.revert_time))
+    }
+
+    /// Lets the broker read its configuration and tokens again, and returns what has become of each part. Needs
+    /// `configure`.
+    ///
+    /// # Errors
+    /// [`Error::NotRunning`] if no broker answers in time, otherwise [`Error::Failed`]: with
+    /// [`ErrorReason::ConfigurationRefused`](crate::ErrorReason::ConfigurationRefused) the old rules stay in force, and
+    /// the message names the mistake.
+    pub async fn reload(&self) -> Result<Vec<ReloadedPart>, Error> {
+        let call = |mut stub: Stub, request| async move { stub.reload(in_time(request)).await };
+        Ok(self.call(ReloadRequest {}, AfterLoss::Repeat, call).await?.parts)
     }
 
     /// Returns counters, gauges and histograms of the broker as OpenMetrics 1.0 text. Needs `metrics`.

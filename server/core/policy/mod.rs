@@ -135,6 +135,11 @@ impl Policy {
         Self { tokens: Some(tokens.into_iter().collect()), ..self }
     }
 
+    /// The rules in their order in the file.
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
     /// Returns the same policy with another revision number.
     pub fn with_revision(self, revision: u64) -> Self {
         Self { revision, ..self }

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::Diagnostics;
 use crate::{
-    config::ConfigInForce,
+    config::{ConfigInForce, ReloadAsker},
     grpc::{
         convert::{to_i32, to_i64},
         wall_clock::timestamp,
@@ -26,6 +26,8 @@ const MAX_CONNECTION_COUNTS: usize = 64;
 pub struct RunFacts {
     /// The configuration in force. The server writes it at each reload.
     pub config: watch::Receiver<ConfigInForce>,
+    /// Asks the server for reloads.
+    pub reloads: ReloadAsker,
     /// The address of the Unix socket, with its scheme.
     pub local_address: String,
     /// The address of the TCP port, with its scheme, if there is one.

@@ -4,6 +4,7 @@ mod broker_status;
 mod log_filter;
 mod metrics;
 mod release;
+mod reload;
 mod status;
 mod trace;
 mod trace_request;
@@ -17,8 +18,8 @@ use cardbroker_proto::{
     MAX_MESSAGE_BYTES,
     diagnostics::v1::{
         GetMetricsRequest, GetMetricsResponse, GetStatusRequest, GetStatusResponse, ReleaseRequest, ReleaseResponse,
-        SetLogFilterRequest, SetLogFilterResponse, Status as WireStatus, TraceRequest, TraceResponse,
-        WatchStatusRequest, WatchStatusResponse,
+        ReloadRequest, ReloadResponse, SetLogFilterRequest, SetLogFilterResponse, Status as WireStatus, TraceRequest,
+        TraceResponse, WatchStatusRequest, WatchStatusResponse,
         diagnostics_service_server::{DiagnosticsService, DiagnosticsServiceServer},
     },
 };
@@ -137,6 +138,11 @@ impl DiagnosticsService for Diagnostics {
         let origin = origin(&request)?.recorded();
         let changed = self.change_log_filter(&origin, request.get_ref());
         changed.map(Response::new).map_err(|failure| to_status(&failure, None))
+    }
+
+    async fn reload(&self, request: Request<ReloadRequest>) -> Result<Response<ReloadResponse>, Status> {
+        let origin = origin(&request)?.recorded();
+        self.reload_configuration(&origin).await.map(Response::new).map_err(|failure| to_status(&failure, None))
     }
 
     async fn get_metrics(&self, request: Request<GetMetricsRequest>) -> Result<Response<GetMetricsResponse>, Status> {

@@ -90,6 +90,12 @@ impl AuditTrail {
         warn!(target: TARGET, event, %principal, pid, executable, traceparent, filter, seconds);
     }
 
+    /// Records that an operator has asked for a reload. Never coalesced.
+    pub fn reload_requested(&self, operator: &Origin) {
+        let (principal, pid, executable, traceparent) = who(operator);
+        warn!(target: TARGET, event = "reload_requested", %principal, pid, executable, traceparent);
+    }
+
     /// Records a TCP request without a valid credential; `source` is its connection.
     pub fn unauthenticated(&self, source: &dyn Display, failure: &Failure) {
         self.0.unauthenticated.fetch_add(1, Ordering::Relaxed);

@@ -47,7 +47,7 @@ fn refused(error: &Error, endpoint: &Endpoint) -> Finding {
     match error.reason() {
         Some(ErrorReason::Unauthenticated) => {
             place::with_token(Finding::problem("token", "unauthenticated", error.to_string()))
-                .step("If the token is new, let the broker read its tokens again: send it SIGHUP.")
+                .step("If the token is new, let the broker read its tokens again: cardbroker reload")
         }
         Some(_) => Finding::problem("broker", "refuses", format!("{endpoint} refuses: {error}")),
         None => Finding::problem("broker", "no-broker", format!("{endpoint} does not answer as a broker: {error}"))

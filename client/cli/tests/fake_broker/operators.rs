@@ -1,11 +1,11 @@
-//! `cardbroker status`, `release`, `metrics` and `log` as whole programs.
+//! `cardbroker status`, `release`, `reload`, `metrics` and `log` as whole programs.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Output, Stdio};
 
 use cardbroker_client::{
     Delivery, ErrorReason,
-    diagnostics::{DriverCall, ReleaseOutcome, Released, duration},
+    diagnostics::{DriverCall, ReleaseOutcome, Released, ReloadState, duration},
 };
 use serde_json::{Value, json};
 
@@ -72,6 +72,7 @@ fn a_denial_says_which_permission_is_needed() {
         (&["release", "desk", "--yes"], "diagnose"),
         (&["metrics"], "metrics"),
         (&["log", "debug", "--for", "10m"], "configure"),
+        (&["reload"], "configure"),
     ] {
         let output = run(&broker, arguments);
         let expected = format!(
@@ -162,6 +163,31 @@ fn nothing_is_released_if_the_turn_is_anothers() {
     let output = run(&broker, &["release", "desk", "--yes"]);
     assert_eq!((err(&output), code(&output)), ("cardbroker: nobody has the turn at readers/desk\n", 1));
     assert!(broker.operations().releases.is_empty());
+}
+
+#[test]
+fn a_reload_has_a_line_for_each_part() {
+    let broker = FakeBroker::answering(b"");
+    let output = run(&broker, &["reload"]);
+    assert_eq!((out(&output), code(&output)), ("rules: 2 in force; added night\nsettings: unchanged\n", 0));
+    let told: Value = serde_json::from_slice(&run(&broker, &["reload", "--json"]).stdout).unwrap();
+    let rules = json!({
+        "part": "RULES", "state": "IN_FORCE", "file": "/etc/cardbroker/cardbrokerd.toml", "changed": ["night"],
+        "more_changed_count": 0, "message": "rules: 2 in force; added night",
+    });
+    assert_eq!((&told["parts"][0], &told["parts"][1]["file"]), (&rules, &Value::Null));
+    broker.operations().reloaded[1].state = ReloadState::Failed.into();
+    let output = run(&broker, &["reload"]);
+    assert_eq!((out(&output).lines().count(), err(&output), code(&output)), (2, "", 1), "a part cannot be read");
+}
+
+#[test]
+fn a_refused_configuration_is_an_error_with_its_mistake() {
+    let output = run(&refusing(ErrorReason::ConfigurationRefused), &["reload"]);
+    assert_eq!(
+        (out(&output), err(&output), code(&output)),
+        ("", "cardbroker: what the broker says: the old rules stay in force\n", 1)
+    );
 }
 
 #[test]

@@ -94,7 +94,7 @@ async fn a_release_names_the_lease_and_the_reason() {
 }
 
 #[tokio::test]
-async fn filter_and_metrics_are_plain_calls() {
+async fn filter_reload_and_metrics_are_plain_calls() {
     let broker = FakeBroker::answering(b"");
     let diagnostics = client(&broker).await.diagnostics();
     let reverts = diagnostics.set_log_filter("debug", Duration::from_secs(600)).await.unwrap();
@@ -102,6 +102,7 @@ async fn filter_and_metrics_are_plain_calls() {
     assert_eq!(reverts, Some(expected));
     let request = broker.operations().filters.pop().unwrap();
     assert_eq!((request.filter.as_str(), diagnostics::duration(request.duration).as_secs()), ("debug", 600));
+    assert_eq!(diagnostics.reload().await.unwrap(), broker.operations().reloaded);
     assert!(diagnostics.metrics().await.unwrap().ends_with("# EOF\n"));
 }
 

@@ -8,8 +8,9 @@ use std::{
 use cardbroker_client::{Delivery, ErrorReason};
 use cardbroker_proto::diagnostics::v1::{
     GetMetricsRequest, GetMetricsResponse, GetStatusRequest, GetStatusResponse, ReleaseOutcome, ReleaseRequest,
-    ReleaseResponse, SetLogFilterRequest, SetLogFilterResponse, TraceRequest, TraceResponse, WatchStatusRequest,
-    WatchStatusResponse, diagnostics_service_server::DiagnosticsService,
+    ReleaseResponse, ReloadPart, ReloadRequest, ReloadResponse, ReloadState, ReloadedPart, SetLogFilterRequest,
+    SetLogFilterResponse, TraceRequest, TraceResponse, WatchStatusRequest, WatchStatusResponse,
+    diagnostics_service_server::DiagnosticsService,
 };
 use prost_types::Timestamp;
 use tokio_stream::{Stream, StreamExt, iter, pending};
@@ -25,6 +26,7 @@ pub(crate) struct Operations {
     /// Whether streams end after their last message, as when the broker stops.
     pub(crate) ends: bool,
     pub(crate) release: ReleaseResponse,
+    pub(crate) reloaded: Vec<ReloadedPart>,
     /// The refusal of every call.
     pub(crate) refusal: Option<Status>,
     pub(crate) status_requests: Vec<GetStatusRequest>,
@@ -41,6 +43,7 @@ impl Default for Operations {
             trace: trace(),
             ends: false,
             release: ReleaseResponse { outcome: ReleaseOutcome::Released.into(), driver_call: None },
+            reloaded: reloaded(),
             refusal: None,
             status_requests: Vec::new(),
             watch_requests: Vec::new(),
@@ -140,10 +143,34 @@ impl DiagnosticsService for FakeDiagnostics {
         Ok(Response::new(SetLogFilterResponse { revert_time }))
     }
 
+    async fn reload(&self, _: Request<ReloadRequest>) -> Result<Response<ReloadResponse>, Status> {
+        let parts = self.allowed()?.reloaded.clone();
+        Ok(Response::new(ReloadResponse { parts }))
+    }
+
     async fn get_metrics(&self, _: Request<GetMetricsRequest>) -> Result<Response<GetMetricsResponse>, Status> {
         drop(self.allowed()?);
         Ok(Response::new(GetMetricsResponse { text: "# TYPE units counter\nunits_total 3\n# EOF\n".into() }))
     }
+}
+
+/// A new rule, and settings as before.
+fn reloaded() -> Vec<ReloadedPart> {
+    let rules = ReloadedPart {
+        part: ReloadPart::Rules.into(),
+        state: ReloadState::InForce.into(),
+        file: "/etc/cardbroker/cardbrokerd.toml".into(),
+        changed: vec!["night".into()],
+        more_changed_count: 0,
+        message: "rules: 2 in force; added night".into(),
+    };
+    let settings = ReloadedPart {
+        part: ReloadPart::Settings.into(),
+        state: ReloadState::Unchanged.into(),
+        message: "settings: unchanged".into(),
+        ..ReloadedPart::default()
+    };
+    vec![rules, settings]
 }
 
 /// A confirmation, some events, a heartbeat, and the rest with a gap before it.
