@@ -249,7 +249,7 @@ impl Server {
                 event = reloads.next() => match event {
                     ReloadEvent::Asked => manager.reloading(),
                     ReloadEvent::Read(read) => {
-                        if self.reload(read, &mut reloads) {
+                        if self.reload(*read, &mut reloads) {
                             manager.ready(&self.status_line());
                         }
                     }

@@ -117,7 +117,7 @@ impl Tokens {
 
     /// The names of all tokens with their hashes, to compare two files.
     pub fn by_name(&self) -> Vec<(String, TokenHash)> {
-        self.0.iter().map(|(id, hash)| (id.name.to_string(), hash.clone())).collect()
+        self.0.iter().map(|(id, hash)| (id.name.to_string(), *hash)).collect()
     }
 
     /// Returns the token with the hash of `offered`, if there is one. Takes the same time with and without a match.

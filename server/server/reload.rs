@@ -54,7 +54,7 @@ pub(super) enum ReloadEvent {
     /// An operator has asked for a reading.
     Asked,
     /// A reading has ended, with these results.
-    Read(Result<Reading, JoinError>),
+    Read(Box<Result<Reading, JoinError>>),
 }
 
 /// The results of a reading. A readable configuration names the tokens file.
@@ -95,7 +95,7 @@ impl<F: Fn() -> Result<Config, ConfigError> + Clone + Send + 'static> Reloads<F>
             }
             let due = self.plan.due();
             tokio::select! {
-                Some(read) = self.reading.join_next() => return ReloadEvent::Read(read),
+                Some(read) = self.reading.join_next() => return ReloadEvent::Read(read.into()),
                 Some(reply) = self.requests.recv() => {
                     // Their senders have given up, and others have taken their places.
                     self.waiting.retain(|waiting| !waiting.is_closed());

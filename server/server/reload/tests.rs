@@ -25,7 +25,8 @@ async fn end_of_reading<F>(reloads: &mut Reloads<F>)
 where
     F: Fn() -> Result<Config, ConfigError> + Clone + Send + 'static,
 {
-    assert!(matches!(reloads.next().await, ReloadEvent::Read(Ok(Reading { config: Some(Ok(_)), .. }))));
+    let ReloadEvent::Read(read) = reloads.next().await else { panic!("another request") };
+    assert!(matches!(*read, Ok(Reading { config: Some(Ok(_)), .. })));
     reloads.plan.on_read(TokensRead::Good, now());
 }
 
