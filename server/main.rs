@@ -42,6 +42,9 @@ fn main() -> ExitCode {
     if let Some(Command::Token(arguments)) = &flags.command {
         return arguments.run(|| flags.tokens_file(), || flags.tcp_address(), &mut io::stdout(), &mut io::stderr());
     }
+    if let Some(Command::Winscard(arguments)) = &flags.command {
+        return arguments.run(&mut io::stdout(), &mut io::stderr());
+    }
     #[cfg(windows)]
     if let Some(Command::Service(command)) = &flags.command {
         return windows_service::execute(*command, &flags, || serve(&Flags::parse()));

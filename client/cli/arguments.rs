@@ -10,6 +10,7 @@ use crate::exec::ExecArguments;
 use crate::{
     card::CardArguments,
     daemon::{PolicyArguments, TokenArguments},
+    doctor::DoctorArguments,
     log::LogArguments,
     metrics::MetricsArguments,
     release::ReleaseArguments,
@@ -73,9 +74,7 @@ pub(crate) enum Command {
     Reload(ReloadArguments),
     Metrics(MetricsArguments),
     Log(LogArguments),
-    /// Check everything between this user and a card, and say what to type. Needs no broker.
-    #[command(after_long_help = "Examples:\n  cardbroker doctor\n  sudo cardbroker doctor --json")]
-    Doctor,
+    Doctor(DoctorArguments),
     Report(ReportArguments),
     Token(TokenArguments),
     Policy(PolicyArguments),
@@ -86,6 +85,7 @@ impl Command {
     pub(crate) fn is_local(&self) -> bool {
         match self {
             Self::Policy(_) | Self::Token(_) => true,
+            Self::Doctor(arguments) => arguments.winscard,
             Self::Trace(arguments) => matches!(arguments.action, Some(Action::Show(_))),
             _ => false,
         }

@@ -1,5 +1,5 @@
-//! `cardbroker policy` and `cardbroker token`: run the daemon's program, which reads its own configuration and files.
-//! They do not contact a running broker.
+//! `cardbroker policy`, `cardbroker token` and `cardbroker doctor --winscard`: run the daemon's program, which reads
+//! its own configuration and files, and uses PC/SC. They do not contact a running broker.
 
 use std::{
     env,
@@ -59,6 +59,13 @@ impl TokenArguments {
         daemon.arg("token").args(json.then_some("--json")).args(&self.action);
         end(daemon, "manages the tokens")
     }
+}
+
+/// Checks the PC/SC of this machine by the daemon's program, which uses it; exits with its exit code.
+pub(crate) fn check_winscard(arguments: &[OsString], json: bool) -> Result<ExitCode, Failure> {
+    let mut daemon = Command::new(daemon());
+    daemon.arg("winscard").args(arguments).args(json.then_some("--json"));
+    end(daemon, "checks PC/SC")
 }
 
 /// Runs the daemon's program to its end; `role` completes the error message if the program is missing.

@@ -128,7 +128,8 @@ fn execute(arguments: Arguments, screen: &mut Screen<'_>) -> Result<ExitCode, Fa
         }
         Command::Trace(arguments) => runtime.block_on(trace::run(&connect()?, arguments, json, screen)),
         Command::Release(arguments) => until_signal(&runtime, release::run(&connect()?, arguments, json, screen)),
-        Command::Doctor => until_signal(&runtime, doctor::run(endpoint, token_file, json, screen)),
+        Command::Doctor(arguments) if arguments.winscard => return arguments.check_winscard(json),
+        Command::Doctor(_) => until_signal(&runtime, doctor::run(endpoint, token_file, json, screen)),
         Command::Report(arguments) => {
             until_signal(&runtime, report::run(endpoint, token_file, &arguments, json, screen))
         }

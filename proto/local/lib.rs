@@ -12,3 +12,4 @@ pub mod private_file;
 mod secret_mount;
 pub mod socket;
 pub mod trust;
+pub mod words;

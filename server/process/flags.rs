@@ -8,7 +8,7 @@ use crate::{
         setting_for,
     },
     policy::explain::Question,
-    process::token_command::TokenArguments,
+    process::{token_command::TokenArguments, winscard_command::WinscardArguments},
 };
 
 const EXAMPLES: &str = "\
@@ -135,9 +135,12 @@ pub enum Command {
     #[cfg(windows)]
     #[command(subcommand, after_help = SERVICE_EXAMPLES)]
     Service(ServiceCommand),
+    /// Check the PC/SC of this machine at the reader: cardbroker doctor --winscard.
+    #[command(hide = true)]
+    Winscard(WinscardArguments),
 }
 
-/// What to do with the service of Windows.
+/// The operations on the service of Windows.
 #[cfg(windows)]
 #[derive(Debug, Clone, Copy, clap::Subcommand)]
 pub enum ServiceCommand {
@@ -175,7 +178,7 @@ impl Flags {
         let file = self.config.as_deref();
         // An administrator may ask about the broker of another user.
         let mut config = match &self.command {
-            None => Config::load(file)?,
+            None | Some(Command::Winscard(_)) => Config::load(file)?,
             Some(Command::Policy(_)) => Config::load_to_explain(file)?,
             Some(Command::Token(_)) => Config::load_as_administrator(file)?,
             #[cfg(windows)]

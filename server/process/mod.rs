@@ -12,3 +12,4 @@ pub(crate) mod timer;
 pub mod token_command;
 #[cfg(any(windows, test))]
 pub mod windows_service;
+pub mod winscard_command;

@@ -209,3 +209,5 @@ mod unused_card;
 mod watch;
 /// A caller watches its own waiting requests.
 mod watch_turn;
+/// `cardbroker doctor --winscard`: what differs between the PC/SC of systems, tried at the reader.
+mod winscard;

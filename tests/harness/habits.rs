@@ -101,7 +101,7 @@ impl Habits {
     }
 
     /// The variables that make a program load the library.
-    pub(super) fn variables(&self) -> [(&'static str, PathBuf); 3] {
+    pub fn variables(&self) -> [(&'static str, PathBuf); 3] {
         let folder = self.folder.path().to_owned();
         [("LD_PRELOAD", self.library()), ("PCSC_HABITS", self.names.clone().into()), ("PCSC_HABITS_FOLDER", folder)]
     }

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use cardbroker_client::{Endpoint, Error, Reader, diagnostics::Status};
 
+use super::windows::WindowsCards;
+
 /// Everything that was found out about this machine and its broker.
 #[derive(Debug, Clone)]
 pub(crate) struct Facts {
@@ -23,8 +25,8 @@ pub(crate) struct Facts {
     pub(crate) status: Answer<Status>,
     /// PC/SC on this machine; `None` if the broker is on another one, or the machine has another PC/SC than pcscd.
     pub(crate) pcsc: Option<Pcsc>,
-    /// Whether the system is Windows, whose plug and play uses each inserted card.
-    pub(crate) has_plug_and_play: bool,
+    /// What Windows itself does with cards; `None` on other systems, or if the broker is on another machine.
+    pub(crate) windows: Option<WindowsCards>,
 }
 
 /// An answer of the broker, or the reason why there is none.

@@ -47,7 +47,7 @@ pub(crate) async fn gather(endpoint: Result<Option<Endpoint>, EndpointError>, to
         readers,
         status,
         pcsc: if is_remote { None } else { pcsc() },
-        has_plug_and_play: cfg!(windows),
+        windows: if is_remote { None } else { within_limit(machine::windows).flatten() },
     }
 }
 

@@ -118,7 +118,7 @@ fn facts() -> Facts {
             sees_all: true,
             keepers: vec![process],
         }),
-        has_plug_and_play: false,
+        windows: None,
     }
 }
 

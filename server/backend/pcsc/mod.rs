@@ -9,6 +9,7 @@
 //! The habits of Windows' and macOS' PC/SC that differ from pcsc-lite's are learned from the answers to calls;
 //! `tests/harness/habits.rs` lists those that are tested.
 
+pub mod check;
 mod error;
 mod monitor;
 mod monitor_wait;

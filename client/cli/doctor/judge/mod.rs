@@ -5,6 +5,7 @@ mod readers;
 mod service;
 #[cfg(test)]
 mod tests;
+mod windows;
 
 use cardbroker_client::{Endpoint, Error, ErrorReason, diagnostics::PcscState};
 
@@ -21,6 +22,7 @@ pub(crate) fn judge(facts: &Facts) -> Vec<Finding> {
     findings.extend(caller(facts));
     findings.extend(diagnosis(facts));
     findings.extend(service::judge(facts));
+    findings.extend(windows::judge(facts));
     findings.extend(readers::judge(facts));
     findings
 }

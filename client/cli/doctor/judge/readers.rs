@@ -34,9 +34,6 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     let mut findings: Vec<_> = readers.iter().map(|reader| state(facts, reader)).collect();
     findings.extend(readers.iter().filter_map(|reader| denied(facts, reader)));
     findings.push(policy(facts, &readers[0]));
-    if facts.has_plug_and_play {
-        findings.push(plug_and_play());
-    }
     findings
 }
 
@@ -124,10 +121,4 @@ fn principal(facts: &Facts) -> String {
         Some(("user", sid)) if sid.starts_with("S-") => format!("sid:{sid}"),
         _ => facts.me.principal(),
     }
-}
-
-fn plug_and_play() -> Finding {
-    let text = "Windows itself uses each inserted card for a moment (Smart Card Plug and Play)";
-    Finding::warning("plug and play", "on-windows", text)
-        .step("reg add HKLM\\SOFTWARE\\Policies\\Microsoft\\Windows\\ScPnP /v EnableScPnP /t REG_DWORD /d 0")
 }

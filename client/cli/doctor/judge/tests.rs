@@ -11,6 +11,7 @@ use super::*;
 use crate::doctor::{
     facts::{Door, File, Me, Pcsc, Place, Process},
     finding::Level,
+    windows::{Service, WindowsCards},
 };
 
 const OWN: &str = "/run/user/1000/cardbroker/cardbroker.sock";
@@ -64,7 +65,7 @@ fn well() -> Facts {
         readers: Answer::Given(vec![reader(ReaderState::Ready)]),
         status: Answer::NotAsked,
         pcsc: Some(pcsc()),
-        has_plug_and_play: false,
+        windows: None,
     }
 }
 
@@ -309,7 +310,45 @@ fn programs_that_keep_cards_are_a_warning() {
     let facts = Facts { pcsc: Some(Pcsc { keepers: vec![scdaemon], ..pcsc() }), ..well() };
     assert_eq!(bad(&facts), ["keepers"]);
     assert_eq!(named(&facts, "keepers").steps[0], "gpgconf --kill scdaemon");
-    assert_eq!(bad(&Facts { has_plug_and_play: true, ..well() }), ["on-windows"]);
+}
+
+/// What is found on a Windows with these services and policies.
+fn on_windows(windows: WindowsCards) -> Facts {
+    Facts { windows: Some(windows), pcsc: None, ..well() }
+}
+
+#[test]
+fn windows_own_programs_are_warnings_until_they_are_switched_off() {
+    let usual = WindowsCards {
+        pcsc: Some(Service::Runs),
+        propagation: Some(Service::Runs),
+        propagation_policy: None,
+        plug_and_play_policy: None,
+    };
+    let facts = on_windows(usual);
+    assert_eq!(bad(&facts), ["on-windows", "propagation-runs"]);
+    let off = r"reg add HKLM\SOFTWARE\Policies\Microsoft\Windows\ScPnP /v EnableScPnP /t REG_DWORD /d 0";
+    assert_eq!(named(&facts, "on-windows").steps, [off]);
+    assert_eq!(named(&facts, "propagation-runs").steps[0], "net stop CertPropSvc");
+    assert_eq!(named(&facts, "runs").level, Level::Ok);
+
+    let off = WindowsCards { propagation_policy: Some(false), plug_and_play_policy: Some(false), ..usual };
+    assert_eq!(bad(&on_windows(off)), Vec::<&str>::new());
+    assert!(named(&on_windows(off), "off").steps[0].starts_with("reg delete "));
+    let on = WindowsCards { plug_and_play_policy: Some(true), propagation: Some(Service::Stopped), ..usual };
+    assert_eq!(bad(&on_windows(on)), ["on-windows"]);
+
+    for (state, name, step) in [
+        (Service::Stopped, "stopped", "Plug a reader in."),
+        (Service::Missing, "no-service", "Install Windows' support for smart cards."),
+    ] {
+        let facts = on_windows(WindowsCards { pcsc: Some(state), ..off });
+        assert_eq!((bad(&facts), &*named(&facts, name).steps[0]), (vec![name], step));
+    }
+    // What the system does not tell is left out, except plug and play, which is on by default.
+    assert_eq!(bad(&on_windows(WindowsCards::default())), ["on-windows"]);
+    let simulated = Answer::Given(with_status(PcscState::Simulated, ""));
+    assert_eq!(bad(&Facts { status: simulated, ..on_windows(usual) }), Vec::<&str>::new());
 }
 
 #[test]

@@ -8,10 +8,14 @@ mod pcscd;
 mod peers;
 #[cfg(unix)]
 mod users;
+mod windows;
 
 use cardbroker_client::Endpoint;
 
-use super::facts::{Door, Me, Pcsc, Place};
+use super::{
+    facts::{Door, Me, Pcsc, Place},
+    windows::WindowsCards,
+};
 
 /// The user of this process.
 #[cfg(unix)]
@@ -68,4 +72,9 @@ pub(super) fn pcsc(door: Door) -> Option<Pcsc> {
 #[cfg(not(target_os = "linux"))]
 pub(super) fn pcsc(_: Door) -> Option<Pcsc> {
     None
+}
+
+/// What Windows itself does with cards; other systems leave them alone.
+pub(super) fn windows() -> Option<WindowsCards> {
+    cfg!(windows).then(windows::look)
 }
