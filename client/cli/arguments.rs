@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use cardbroker_client::Endpoint;
+use cardbroker_local::words::HERE;
 use clap::{Parser, Subcommand};
 
 #[cfg(target_os = "linux")]
@@ -30,9 +31,8 @@ use crate::{
 #[derive(Parser)]
 #[command(name = "cardbroker", version, max_term_width = 100, after_long_help = HELP)]
 pub(crate) struct Arguments {
-    /// The broker's address: unix:/path, https://127.0.0.1:port, or tcp:auto for the port of this user's broker that was
-    /// started with --tcp auto. [default: the variable CARDBROKER_ENDPOINT, then the user's socket, then the system's]
-    #[arg(long, global = true, value_name = "URL", help_heading = CONNECTION)]
+    /// The broker's address, if it is not at a default place.
+    #[arg(long, global = true, value_name = "URL", help_heading = CONNECTION, help = HERE.endpoint_help)]
     pub(crate) endpoint: Option<Endpoint>,
     /// File with the token and the certificate for the broker's TCP port. [default: the variable CARDBROKER_TOKEN_FILE]
     #[arg(long, global = true, value_name = "FILE", help_heading = CONNECTION)]

@@ -59,6 +59,7 @@ pub mod journal;
 pub mod keyed_hash;
 pub mod lifecycle;
 pub mod outcomes;
+pub mod pcsc_words;
 pub mod pcsclite;
 pub mod policy;
 #[cfg(any(test, feature = "properties"))]

@@ -1,7 +1,7 @@
 //! The card stack's view of one slot and its card, and the errors of calls to it.
 
-use crate::error::Delivery;
 pub use crate::slot_name::SlotName;
+use crate::{error::Delivery, pcsc_words::HERE};
 
 /// A monitor's view of one slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,21 +20,18 @@ pub struct SlotStatus {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ServiceError {
     /// The service is not running; the text is the stack's code.
-    #[error("the PC/SC service does not answer ({0}): is pcscd running?")]
+    #[error("the PC/SC service does not answer ({}): {}", .0, HERE.is_it_running)]
     Down(String),
     /// The service answers, but not as it must; the text is the stack's code.
     #[error("PC/SC refuses a call of the broker ({0}): restart the broker, and report the fault if it comes again")]
     Refused(String),
     /// The system's policy denies this process access to the service; the text is the stack's code.
-    #[error(
-        "PC/SC denies access ({0}): allow this user the actions org.debian.pcsc-lite.access_pcsc and \
-         org.debian.pcsc-lite.access_card in a rule below /etc/polkit-1/rules.d"
-    )]
+    #[error("PC/SC denies access ({}): {}", .0, HERE.admit)]
     Denied(String),
     /// The service is the broker itself, through the front doors of `others`.
     #[error(
-        "PC/SC leads back to this broker's own front door, through {others} other broker(s): set PCSCLITE_CSOCK_NAME \
-         of one of them to the socket of pcscd"
+        "PC/SC leads back to this broker's own front door, through {others} other broker(s): {}",
+        HERE.break_ring
     )]
     Ring {
         /// The number of other brokers in the ring.

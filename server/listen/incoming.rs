@@ -14,6 +14,7 @@ use std::{
 };
 
 use cardbroker_core::budget::Tokens;
+use cardbroker_local::words::HERE;
 use futures_core::Stream;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::{either::Either, sync::CancellationToken};
@@ -241,7 +242,8 @@ pub(super) async fn persist<T, F: Future<Output = io::Result<T>>>(mut accept: im
         match accept().await {
             Ok(accepted) => return accepted,
             Err(error) if pause == SHORTEST_PAUSE => {
-                tracing::warn!(%error, "cannot accept clients for now; if files ran out, raise the limit (ulimit -n)");
+                let more = HERE.more_files;
+                tracing::warn!(%error, "cannot accept clients for now; if files ran out, {more}");
             }
             Err(_) => {}
         }

@@ -2,6 +2,8 @@
 
 use std::{io, net::IpAddr, path::PathBuf, process::ExitCode, time::Duration};
 
+use cardbroker_local::words::HERE;
+
 use crate::{
     config::{
         Config, ConfigError, InheritedAddresses, LogFilter, LogFormat, MAX_SIMULATED, TcpPort, parse_grace, refusal,
@@ -73,20 +75,18 @@ Exit codes:
 #[derive(Debug, Clone, Default, clap::Parser)]
 #[command(name = "cardbrokerd", version, max_term_width = 100, after_help = EXAMPLES)]
 pub struct Flags {
-    /// Configuration file [default: ~/.config/cardbroker/cardbrokerd.toml, for root /etc/cardbroker/cardbrokerd.toml,
-    /// if there is one].
-    #[arg(long, value_name = "FILE", global = true)]
+    /// The configuration file, if it is not the default one.
+    #[arg(long, value_name = "FILE", global = true, help = HERE.config_help)]
     pub config: Option<PathBuf>,
-    /// Unix socket to listen on [default: $XDG_RUNTIME_DIR/cardbroker/cardbroker.sock, for root
-    /// /run/cardbroker/cardbroker.sock].
-    #[arg(long, value_name = "PATH", value_parser = absolute, help_heading = "Endpoints")]
+    /// The Unix socket or the named pipe to listen on, if it is not the default one.
+    #[arg(long, value_name = "PATH", value_parser = absolute, help_heading = "Endpoints", help = HERE.socket_help)]
     pub socket: Option<PathBuf>,
     /// Also listen on this TCP address, for example 127.0.0.1:7777, with TLS; requests there need a token. "auto": on a
     /// free port of 127.0.0.1, for programs of this user, which find it by --endpoint tcp:auto.
     #[arg(long, value_name = "ADDRESS", help_heading = "Endpoints")]
     pub tcp: Option<TcpPort>,
-    /// File with the tokens for --tcp [default: ~/.config/cardbroker/tokens, for root /etc/cardbroker/tokens].
-    #[arg(long, value_name = "FILE", value_parser = absolute, help_heading = "Endpoints")]
+    /// The file with the tokens for the TCP port, if it is not the default one.
+    #[arg(long, value_name = "FILE", value_parser = absolute, help_heading = "Endpoints", help = HERE.tokens_help)]
     pub tokens: Option<PathBuf>,
     /// Serve N simulated readers instead of the real ones; 0 serves the real ones.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=MAX_SIMULATED as i64),
@@ -157,7 +157,7 @@ pub enum ServiceCommand {
 pub enum PolicyCommand {
     /// Explain the permissions of a caller at a reader, and the rule behind each, without a running broker.
     ///
-    /// Reads the current configuration file. A running broker reads it on SIGHUP.
+    /// Reads the current configuration file. A running broker reads it on a reload (cardbroker reload).
     #[command(after_help = POLICY_EXAMPLES)]
     Check(Question),
 }

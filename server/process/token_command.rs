@@ -10,7 +10,10 @@ use std::{
 };
 
 use cardbroker_core::error::Delivery;
-use cardbroker_local::private_file::{self, PrivateFileError};
+use cardbroker_local::{
+    private_file::{self, PrivateFileError},
+    words::HERE,
+};
 use serde::Serialize;
 use serde_json::json;
 use zeroize::Zeroizing;
@@ -247,7 +250,7 @@ fn new(
         (false, None) => screen.out.write_all(held.as_bytes())?,
         (false, Some(_)) => {}
     }
-    let place = out.map_or_else(|| "a file of theirs (mode 0600)".to_owned(), |out| out.display().to_string());
+    let place = out.map_or_else(|| HERE.private_place.to_owned(), |out| out.display().to_string());
     writeln!(
         screen.err,
         "added {name} to {}: allow token:{name} in a [[rule]], restart the broker or run \"cardbroker reload\"; \

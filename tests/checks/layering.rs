@@ -23,7 +23,7 @@ const ORDERED: &[Crate] = &[
 
 /// The decisions, from low to high.
 const CORE: Layers = &[
-    &["apdu", "atr", "error", "keyed_hash", "properties", "sid", "slot_name"],
+    &["apdu", "atr", "error", "keyed_hash", "pcsc_words", "properties", "sid", "slot_name"],
     &["slot", "user"],
     &["caller", "simulated_card", "status"],
     &["policy", "turns"],

@@ -2,6 +2,8 @@
 
 use cardbroker_client::{Distrust, Endpoint, Error, Finding as Found, Tried};
 
+use cardbroker_local::words::HERE;
+
 use crate::doctor::{
     facts::{self, Facts, File, Me, Place},
     finding::Finding,
@@ -112,9 +114,7 @@ fn forbidden(facts: &Facts, endpoint: &Endpoint, text: String) -> Finding {
         socket.or(place.folder.as_ref().map(|folder| (folder, GROUP_ENTERS)))
     });
     let open_it = |finding: Finding| {
-        finding
-            .step("listen.socket_mode = \"0660\" and listen.socket_group = \"GROUP\" in the broker's configuration")
-            .step("Restart the broker after it, and add a rule for the group.")
+        finding.step(HERE.open_to_group).step("Restart the broker after it, and add a rule for the group.")
     };
     match deciding {
         Some((file, bit)) if file.mode & bit != 0 => membership(&facts.me, file, text),
@@ -155,7 +155,7 @@ fn untrusted(distrust: &Distrust, text: String) -> Finding {
         Distrust::Writable(path, _) => finding.step(format!("sudo chmod go-w {}", path.display())),
         Distrust::OpenFile(path, _) => finding.step(format!("chmod 600 {}", path.display())),
         Distrust::Foreign(path, _) | Distrust::ForeignFile(path, _) => {
-            finding.step(format!("ls -ld {}", path.display())).step("Give it to root or to this user (chown).")
+            finding.step(format!("{} {}", HERE.show_owner, path.display())).step(HERE.change_owner)
         }
         _ => finding.step("If you trust the broker there, name its endpoint: cardbroker --endpoint unix:/PATH doctor"),
     }

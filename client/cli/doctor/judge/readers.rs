@@ -9,6 +9,7 @@ use cardbroker_client::{
 use cardbroker_local::{
     config_folder::SYSTEM_CONFIGURATION,
     socket::{SYSTEM_SOCKET, local_endpoint},
+    words::HERE,
 };
 
 use super::{pcsc_state, service};
@@ -66,11 +67,11 @@ fn state(facts: &Facts, reader: &Reader) -> Finding {
             let text = says("has a driver whose call does not return (UNRESPONSIVE)");
             Finding::problem("reader", "unresponsive", text)
                 .step("Unplug the reader and plug it in again.")
-                .step("sudo systemctl restart pcscd")
+                .step(HERE.restart_pcsc)
         }
         ReaderState::Unavailable => {
             let text = says("is not served by PC/SC at the moment (UNAVAILABLE)");
-            Finding::problem("reader", "unavailable", text).step("sudo systemctl restart pcscd.socket")
+            Finding::problem("reader", "unavailable", text).step(HERE.serve_pcsc)
         }
         _ => Finding::warning("reader", "unknown-state", says("is in a state that this version does not know"))
             .step("Install cardbroker in the broker's version."),
