@@ -156,7 +156,7 @@ fn links(text: &str) -> Vec<String> {
 /// The anchors of a document's headings, as GitHub makes them.
 fn anchors(text: &str) -> Vec<String> {
     let text = prose(text);
-    let headings = text.lines().filter_map(|line| line.starts_with('#').then(|| line.trim_start_matches('#').trim()));
+    let headings = text.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
     let letter = |letter: char| match letter {
         ' ' => Some('-'),
         letter if letter.is_alphanumeric() || letter == '-' || letter == '_' => letter.to_lowercase().next(),
