@@ -21,7 +21,7 @@ use self::os::SYSTEM_FOLDER;
 pub struct ConfigFolder(PathBuf);
 
 impl ConfigFolder {
-    /// The folder of the machine's service, whoever runs this process.
+    /// The folder of the machine's service, also in a process of another user.
     #[cfg(windows)]
     pub fn of_the_service() -> Self {
         os::of_the_service()

@@ -42,8 +42,8 @@ pub fn connect(name: &str) -> io::Result<NamedPipeClient> {
 /// The operating system's.
 pub fn owner_of_pipe(pipe: &NamedPipeClient) -> io::Result<Sid> {
     let (mut sid, mut descriptor) = (ptr::null_mut(), ptr::null_mut());
-    // SAFETY: the handle is open as long as `pipe` is borrowed. `sid` and `descriptor` are places for addresses; the other parts of
-    // the descriptor are not asked for.
+    // SAFETY: the handle is open as long as `pipe` is borrowed. `sid` and `descriptor` are places for addresses; the
+    // other parts of the descriptor are not asked for.
     let code = unsafe {
         GetSecurityInfo(
             pipe.as_raw_handle(),

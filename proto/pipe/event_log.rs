@@ -31,11 +31,11 @@ const MAX_UNITS: usize = 31_000;
 /// The severity of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventKind {
-    /// Something failed.
+    /// A loss of function or data that an administrator has to act on.
     Error,
-    /// Something may fail.
+    /// A sign of a problem to come, or a request that was refused.
     Warning,
-    /// Something that belongs to the normal work.
+    /// Normal work, such as a start.
     Information,
 }
 
@@ -151,8 +151,8 @@ impl Key {
     /// Sets a value. A text has a 0 at its end.
     fn set(&self, name: &str, kind: REG_VALUE_TYPE, value: &[u8]) -> io::Result<()> {
         let name = with_end(name);
-        // SAFETY: the key is open as long as `self` is borrowed, the name ends with 0, and the value has the length that
-        // is given, in bytes.
+        // SAFETY: the key is open as long as `self` is borrowed, the name ends with 0, and the value has the given
+        // length, in bytes.
         checked(unsafe { RegSetValueExW(self.0, name.as_ptr(), 0, kind, value.as_ptr(), value.len() as u32) })
     }
 }

@@ -190,7 +190,7 @@ impl Information {
         if code != ERROR_SUCCESS {
             return Err(io::Error::from_raw_os_error(code.cast_signed()));
         }
-        // SAFETY: the function has allocated the descriptor, to be freed by `LocalFree`; no other value has its address.
+        // SAFETY: the function has allocated the descriptor, to be freed by `LocalFree`; nothing else has its address.
         let descriptor = unsafe { LocalBlock::new(descriptor) };
         if owner.is_null() {
             return Err(io::ErrorKind::InvalidData.into());

@@ -35,9 +35,9 @@ pub struct FileAccess {
 pub enum Entry {
     /// Gives rights to an account.
     Allow {
-        /// The account's SID.
+        /// The SID of the account, a user or a group.
         sid: String,
-        /// The access mask.
+        /// The access mask, with the system's bits for files.
         rights: u32,
     },
     /// Takes rights from an account, perhaps some that a later entry gives.

@@ -130,8 +130,8 @@ pub enum Command {
     Token(TokenArguments),
     /// Install, remove or run the broker as a service of Windows, named cardbroker.
     ///
-    /// The service starts with Windows, as LocalSystem, and has the flags of the daemon that are given before "service".
-    /// Needs the rights of an administrator.
+    /// The service starts with Windows, as LocalSystem, and has the flags of the daemon before "service". Needs the
+    /// rights of an administrator.
     #[cfg(windows)]
     #[command(subcommand, after_help = SERVICE_EXAMPLES)]
     Service(ServiceCommand),

@@ -20,7 +20,7 @@ use serde_json::Value;
 
 use super::wine::{self, Broker, program};
 
-/// Works for three seconds.
+/// A command of the simulated card that takes three seconds.
 const SLOW: &str = "80160000020BB8";
 
 /// The folder of the installed program, as Windows names it: with a space.
@@ -58,7 +58,7 @@ fn windows(program: &str, arguments: &[&str]) -> anyhow::Result<Run> {
     run::run(Command::new(wine).arg(program).args(arguments))
 }
 
-/// The installed daemon.
+/// Runs the copy of the daemon that the service has.
 fn daemon(arguments: &[&str]) -> anyhow::Result<Run> {
     windows(&format!(r"{FOLDER}\cardbrokerd.exe"), arguments)
 }
@@ -134,7 +134,7 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // A story that has removed it already is told that there is none.
+        // After a story that has removed it already this fails, which does no harm.
         if let Err(error) = daemon(&["service", "remove"]) {
             eprintln!("the service cannot be removed: {error}");
         }

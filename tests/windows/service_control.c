@@ -1,6 +1,6 @@
-/* Sends a request to a service, and prints its state. For the stories: the `sc` of Wine knows neither a parameter change
-   nor checkpoints. Usage: service-control SERVICE query|start|stop|paramchange
-   Prints: STATE CHECKPOINT WAIT-HINT-IN-MS EXIT-CODE OWN-EXIT-CODE. Exits with 1 and the code of the error. */
+// Sends a request to a service, and prints its state. For the stories: the `sc` of Wine knows neither a parameter
+// change nor checkpoints. Usage: service-control SERVICE query|start|stop|paramchange
+// Prints: STATE CHECKPOINT WAIT-HINT-IN-MS EXIT-CODE OWN-EXIT-CODE. Exits with 1 after an error, and prints its code.
 #include <stdio.h>
 #include <string.h>
 #include <windows.h>

@@ -50,7 +50,7 @@ pub enum PrivateFileError {
     /// The file's access list on Windows gives access to other users.
     #[error("{problem}: {}", os::CLOSE_TO_OTHERS)]
     Shared {
-        /// Who may do what.
+        /// An account and the right that it must not have, as the end of a sentence about the file.
         problem: String,
     },
 }

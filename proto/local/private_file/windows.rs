@@ -127,7 +127,7 @@ pub fn is_changeable_by_others(file: &impl AsHandle) -> io::Result<bool> {
     Ok(access_of_file(file)?.check_unchangeable(own_user()?.as_str()).is_err())
 }
 
-/// An excess, for people.
+/// An excess as the end of a sentence about the file.
 fn told(excess: &Excess) -> String {
     let name = |sid: &str| {
         let known = sid.parse().ok().and_then(|sid| account_with(&sid).ok().flatten());

@@ -1,5 +1,6 @@
-//! The service manager (systemd, `Type=notify`, or on Windows the service control manager): learns when the broker serves, reloads and stops, and gets pings of
-//! its watchdog from the runtime of the actors. A card thread that hangs in a driver delays no ping.
+//! The service manager (systemd, `Type=notify`, or on Windows the service control manager): learns when the broker
+//! serves, reloads and stops, and gets pings of its watchdog from the runtime of the actors. A card thread that hangs
+//! in a driver delays no ping.
 //!
 //! States are kept until they are sent, and sent again if that fails; pings are not, because the next one says more.
 
@@ -76,7 +77,8 @@ impl Shared {
 
 impl ServiceManager {
     /// Connects to the service manager that the environment names (`NOTIFY_SOCKET`, `WATCHDOG_USEC`), or that has
-    /// started this process as a service of Windows, if there is one, and begins with the pings. Call it inside the runtime of the actors, whose answers the pings prove.
+    /// started this process as a service of Windows, if there is one, and begins with the pings. Call it inside the
+    /// runtime of the actors, whose answers the pings prove.
     pub fn connect() -> Self {
         match os::connect() {
             Ok(Some(socket)) => Self::of(socket, os::watchdog()),

@@ -6,7 +6,7 @@ use crate::process::windows_service::{Event, Service, current};
 
 const READY: &str = "ready";
 const STOPPING: &str = "stopping";
-/// Followed by milliseconds.
+/// The beginning of a line that ends with the time in milliseconds.
 const NEEDS_TIME: &str = "needs-time ";
 
 /// The connection to the manager.

@@ -22,8 +22,8 @@ pub(super) struct EventLog {
 }
 
 impl EventLog {
-    /// Opens the event log if this process is a service. Without it the log goes to standard error, which a service does
-    /// not have.
+    /// Opens the event log if this process is a service. Without it the log goes to standard error, which no service
+    /// has.
     pub(super) fn of_service() -> Option<Self> {
         crate::process::windows_service::current()?;
         Some(Self { source: EventSource::open(EVENT_SOURCE).ok()?, allowance: Allowance::new(Instant::now()) })

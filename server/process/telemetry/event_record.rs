@@ -47,7 +47,7 @@ pub(super) fn event(line: &[u8]) -> Option<(Severity, String)> {
     Some((severity, format!("{target}: {}", sentence(&message))))
 }
 
-/// The allowance of events.
+/// The number of events that may be written now: a bucket that fills with time.
 #[derive(Debug)]
 pub(super) struct Allowance {
     left: u32,
@@ -62,7 +62,7 @@ impl Allowance {
         Self { left: MAX_EVENTS, raised: now, omitted: 0 }
     }
 
-    /// Decides about an event. Returns the number of events that were left out before it; `None` if it is left out, too.
+    /// Decides about an event. Returns the number of events left out before it; `None` if it is left out, too.
     /// The start and the stop always become events.
     pub(super) fn take(&mut self, severity: Severity, now: Instant) -> Option<u64> {
         let times = now.saturating_duration_since(self.raised).as_nanos() / REFILL_TIME.as_nanos();
@@ -127,7 +127,8 @@ mod tests {
         let mut allowance = Allowance::new(start);
         let taken = (0..1_000).filter(|_| allowance.take(Severity::Warning, start).is_some()).count();
         assert_eq!(taken, MAX_EVENTS as usize);
-        assert_eq!(allowance.take(Severity::Lifecycle, start), Some(940), "the stop is told, with the count");
+        assert_eq!(allowance.take(Severity::Lifecycle, start), Some(940), "the stop, with the count");
+        assert!(omission(940).starts_with("940 warnings and errors"));
         assert_eq!(allowance.take(Severity::Error, start), None);
         assert_eq!(allowance.take(Severity::Error, start + REFILL_TIME), Some(1));
         assert_eq!(allowance.take(Severity::Error, start + REFILL_TIME), None);

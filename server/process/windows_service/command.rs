@@ -54,7 +54,7 @@ pub fn execute(command: ServiceCommand, flags: &Flags, serve: fn() -> Exit) -> E
     }
 }
 
-/// Checks the settings that the service will have: a mistake is told now, and not by a service that does not start.
+/// Checks the settings of the service to be: the installation reports a mistake, not a service that fails to start.
 fn check_settings(flags: &Flags) -> Result<(), crate::config::ConfigError> {
     // Without a file the daemon would look into the folder of the user who installs it.
     let default = Some(ConfigFolder::of_the_service().configuration()).filter(|file| file.exists());

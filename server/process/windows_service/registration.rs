@@ -168,7 +168,7 @@ fn restarts() -> ServiceFailureActions {
     }
 }
 
-/// Refuses a program that others may change: whoever can would act as LocalSystem.
+/// Refuses a program that others may change: they could act as LocalSystem by it.
 fn check_program(program: &Path) -> Result<(), Problem> {
     for path in [program, private_file::folder_of(program)] {
         let action = format!("check {}", path.display());
@@ -183,7 +183,8 @@ fn check_program(program: &Path) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Makes the folder of the service's files, for SYSTEM and the administrators alone. Refuses one that others may change.
+/// Makes the folder of the service's files, for SYSTEM and the administrators alone. Refuses one that others may
+/// change.
 fn prepare_folder() -> Result<(), Problem> {
     let folder = ConfigFolder::of_the_service();
     let folder = folder.path();
@@ -195,7 +196,7 @@ fn prepare_folder() -> Result<(), Problem> {
     match private_file::excess(folder).map_err(|error| Problem::of(&action, &error))? {
         None => Ok(()),
         Some(excess) => Err(Problem(format!(
-            "{} {excess}: look at what is in it, and then remove it or set owner and access list (takeown /A /F FOLDER, \
+            "{} {excess}: check its files, and then remove it or set owner and access list (takeown /A /F FOLDER, \
              icacls FOLDER /inheritance:r /grant:r *S-1-5-18:(OI)(CI)F *S-1-5-32-544:(OI)(CI)F)",
             folder.display()
         ))),

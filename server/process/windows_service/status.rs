@@ -16,7 +16,7 @@ pub(super) enum Phase {
     Starting,
     /// Requests are accepted. Only now the manager may ask for a stop or a reload.
     Running,
-    /// The drain goes on.
+    /// The daemon drains and accepts no new work.
     Stopping,
     /// The process ends, with this exit code of the daemon.
     Stopped(u8),
@@ -25,7 +25,7 @@ pub(super) enum Phase {
 /// An event that changes the state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::process) enum Event {
-    /// The daemon serves.
+    /// The daemon accepts requests, for the first time or again.
     Ready,
     /// The manager has asked for a stop, or the daemon stops by itself.
     Stopping,
@@ -35,7 +35,7 @@ pub(in crate::process) enum Event {
     Ended(u8),
 }
 
-/// The state that the manager is told.
+/// A state in the terms of the manager.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Status {
     pub(super) phase: Phase,
