@@ -91,7 +91,7 @@ impl Program {
         self.lines.recv_timeout(SILENCE).context("no line from the program")
     }
 
-    /// Closes the program's input.
+    /// Closes the program's input, after which it ends.
     pub fn close_input(&mut self) {
         drop(self.process.stdin.take());
     }

@@ -110,7 +110,10 @@ fn probe(card: &Card) -> Result<(), Error> {
 
 fn race(context: &Context, reader: &CStr, duration: Duration, over: &AtomicBool) -> anyhow::Result<Value> {
     let (mut insertions, mut attempts, mut connections, mut commands) = (0, 0, 0, 0);
-    let report = |insertions: usize, attempts: usize, connections: usize, commands: usize| json!({ "insertions": insertions, "attempts": attempts, "connections": connections, "commands": commands });
+    let report = |insertions: usize, attempts: usize, connections: usize, commands: usize| {
+        let counts = [insertions, attempts, connections, commands];
+        ["insertions", "attempts", "connections", "commands"].into_iter().zip(counts).collect::<Value>()
+    };
     let mut states = [ReaderState::new(reader, State::UNAWARE)];
     context.get_status_change(None, &mut states)?;
     states[0].sync_current_state();

@@ -1,5 +1,5 @@
-//! The original failure, as its user would tell it: on Windows a parent starts a child in C++, both use one card, and at
-//! its insertion a third program sends the commands of plug and play. With winscard alone pairs of commands break;
+//! The original failure, as its user would tell it: on Windows a parent starts a child in C++, both use one card, and
+//! at its insertion a third program sends the commands of plug and play. With winscard alone pairs of commands break;
 //! through the broker none does.
 
 use std::time::{Duration, Instant};

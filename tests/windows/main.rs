@@ -4,23 +4,27 @@
 /// The original failure: a parent, its child, and a third program.
 #[cfg(test)]
 mod family;
-/// Cards come and go on real PC/SC, and pcscd ends.
+/// Files: their access lists, and the endpoint file.
 #[cfg(test)]
 mod files;
-/// The client in Node.
+/// The client in Node, by Node for Windows.
 #[cfg(test)]
 mod node;
+/// Cards come and go on real PC/SC, and pcscd ends.
 #[cfg(test)]
 mod pcsc;
 /// The pipe, with simulated readers.
 #[cfg(test)]
 mod pipe;
+/// The broker as a service of Windows.
 #[cfg(test)]
 mod service;
 /// Exclusive hold, isolation, and the ends of sessions on real PC/SC.
 #[cfg(test)]
 mod sharing;
+/// The broker and its readers, for stories on real PC/SC.
 #[cfg(test)]
 mod stage;
+/// Programs in Wine.
 #[cfg(test)]
 mod wine;

@@ -1,5 +1,5 @@
-// A parent that starts a child, on Windows: both run pairs of SELECT and GET RESPONSE on one card, with winscard alone or
-// through the broker. A pair is broken if the answer that SELECT offers (61 xx) is lost, because another program's
+// A parent that starts a child, on Windows: both run pairs of SELECT and GET RESPONSE on one card, with winscard alone
+// or through the broker. A pair is broken if the answer that SELECT offers (61 xx) is lost, because another program's
 // command reached the card in between. Each prints a line of JSON.
 #include <cardbroker.hpp>
 
@@ -36,7 +36,7 @@ struct Counts {
     int broken = 0;
 };
 
-// Runs pairs for a time that begins with the first one, so that programs that wait for one card measure the same period.
+// Runs pairs for a time that begins with the first one, so that programs that wait for one card measure one period.
 template <typename Pair>
 Counts count(std::chrono::seconds duration, Pair is_whole) {
     Counts counts;
