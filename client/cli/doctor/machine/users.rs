@@ -41,6 +41,7 @@ pub(super) fn user_name(uid: u32) -> String {
 }
 
 /// The number of this process's user.
+#[cfg(target_os = "linux")]
 pub(super) fn own_uid() -> u32 {
     geteuid().as_raw()
 }
