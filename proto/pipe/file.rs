@@ -162,7 +162,7 @@ unsafe fn read_entry(entry: *const ACE_HEADER) -> io::Result<Option<Entry>> {
     }))
 }
 
-/// What the system says about the security of a file.
+/// The security of a file, as the system tells it.
 struct Information {
     owner: Sid,
     /// A part of the descriptor; null if the file has no list.

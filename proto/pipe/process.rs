@@ -12,7 +12,7 @@ use windows_sys::Win32::{
     },
 };
 
-/// What the system says about the number of a process.
+/// The state of the process with a number, as the system tells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProcessState {
     /// No process has the number, or only one that has ended.

@@ -46,7 +46,7 @@ pub enum Entry {
     Unknown,
 }
 
-/// What another account may do that it must not.
+/// A right of another account that it must not have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Excess {
     /// The object belongs to the account with this SID.

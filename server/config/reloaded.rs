@@ -1,4 +1,4 @@
-//! What a reload has changed, part by part, as operators are told and the log says. Pure.
+//! The changes of a reload, part by part, as operators are told and the log says. Pure.
 
 use std::path::PathBuf;
 
@@ -20,7 +20,7 @@ pub enum Part {
     Tokens,
 }
 
-/// What has become of a part.
+/// The outcome for one part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PartState {
     /// It was read and differs in nothing.
@@ -38,7 +38,7 @@ pub enum PartState {
 pub struct ReloadedPart {
     /// The part that the other fields describe.
     pub part: Part,
-    /// What the reload has made of it.
+    /// The outcome of the reload for this part.
     pub state: PartState,
     /// The file that it was read from; `None` for the built-in defaults.
     pub file: Option<PathBuf>,

@@ -1,13 +1,13 @@
-//! What a person does about the PC/SC service, in the words of each system. All are compiled everywhere, for a test.
+//! Remedies for the PC/SC service, in the words of each system. All are compiled everywhere, for a test.
 
 /// The words of one operating system.
 #[derive(Debug, Clone, Copy)]
 pub struct PcscWords {
     /// The question whether the service runs.
     pub is_it_running: &'static str,
-    /// What admits this user to the service.
+    /// The remedy for a user that the service refuses.
     pub admit: &'static str,
-    /// What ends a ring of brokers.
+    /// The remedy for a ring of brokers.
     pub break_ring: &'static str,
 }
 

@@ -128,7 +128,7 @@ impl WinscardArguments {
     }
 }
 
-/// What comes from the thread of the check.
+/// A message from the thread of the check.
 enum Step {
     Told(Told),
     /// The check has ended; `false` if PC/SC could not be checked.
@@ -144,7 +144,7 @@ fn printable(text: &str) -> String {
     text.replace(char::is_control, " ")
 }
 
-/// What only a person with a second account can try.
+/// The step that only a person with a second account can try.
 fn second_user() -> Line {
     Line::skipped("second user", cardbroker_local::words::HERE.try_second_user)
 }

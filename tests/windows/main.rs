@@ -25,6 +25,6 @@ mod sharing;
 /// The broker and its readers, for stories on real PC/SC.
 #[cfg(test)]
 mod stage;
-/// Programs in Wine.
+/// Windows programs in Wine: how a story starts them, talks to them and ends them.
 #[cfg(test)]
 mod wine;

@@ -25,7 +25,7 @@ pub(crate) struct Facts {
     pub(crate) status: Answer<Status>,
     /// PC/SC on this machine; `None` if the broker is on another one, or the machine has another PC/SC than pcscd.
     pub(crate) pcsc: Option<Pcsc>,
-    /// What Windows itself does with cards; `None` on other systems, or if the broker is on another machine.
+    /// The use of cards by Windows itself; `None` on other systems, or if the broker is on another machine.
     pub(crate) windows: Option<WindowsCards>,
 }
 

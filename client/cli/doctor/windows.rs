@@ -1,4 +1,4 @@
-//! What Windows itself does with cards: its services and policies, read from the output of `sc.exe` and `reg.exe`.
+//! The use of cards by Windows itself: its services and policies, read from the output of `sc.exe` and `reg.exe`.
 //! Pure.
 
 /// The state of a service.

@@ -17,7 +17,7 @@ use super::{PrivateFileError, folder_of};
 /// The remedy for a file of another user.
 pub(super) const CHANGE_OWNER: &str = "change its owner (icacls FILE /setowner USER)";
 
-/// What to do with a file that others may read or change.
+/// The remedy for a file that others may read or change.
 pub(super) const CLOSE_TO_OTHERS: &str =
     "remove the others (icacls FILE /inheritance:r /grant:r USER:F *S-1-5-18:F *S-1-5-32-544:F)";
 
@@ -68,8 +68,8 @@ pub fn create_folder(path: &Path) -> io::Result<()> {
 }
 
 /// Creates a file, accessible by this user, SYSTEM and the administrators only, and opens it for reading and writing.
-/// What an administrator makes in a folder of the machine belongs to the administrators, so that the service may use
-/// it.
+/// In a folder of the machine a file that an administrator makes belongs to the administrators, so that the service may
+/// use it.
 ///
 /// # Errors
 /// The operating system's; [`io::ErrorKind::AlreadyExists`] if there is something at the path.
@@ -109,7 +109,7 @@ pub(super) fn check_access(file: &File, _: &Metadata) -> Result<(), PrivateFileE
     }
 }
 
-/// What another user than the administrators may do with a file or a folder, although nobody but they and this user may
+/// The rights of other users than the administrators to a file or a folder, although nobody but they and this user may
 /// change it; `None` if there is nothing.
 ///
 /// # Errors

@@ -7,9 +7,9 @@ mod windows;
 /// The words of one operating system.
 #[derive(Debug, Clone, Copy)]
 pub struct Words {
-    /// What a person does to stop the PC/SC service, as a sentence.
+    /// The way to stop the PC/SC service, as a sentence.
     pub stop_pcsc: &'static str,
-    /// What a person does to start it again, as a sentence.
+    /// The way to start it again, as a sentence.
     pub start_pcsc: &'static str,
     /// The command that starts the service again after a driver hangs.
     pub restart_pcsc: &'static str,
@@ -27,7 +27,7 @@ pub struct Words {
     pub open_to_group: &'static str,
     /// The command that shows the owner of the path that is appended to it.
     pub show_owner: &'static str,
-    /// What to do with a file or folder of another user, as a sentence.
+    /// The remedy for a file or folder of another user, as a sentence.
     pub change_owner: &'static str,
     /// Help: the daemon's configuration file.
     pub config_help: &'static str,

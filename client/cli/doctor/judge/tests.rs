@@ -312,7 +312,7 @@ fn programs_that_keep_cards_are_a_warning() {
     assert_eq!(named(&facts, "keepers").steps[0], "gpgconf --kill scdaemon");
 }
 
-/// What is found on a Windows with these services and policies.
+/// The findings on a Windows with these services and policies.
 fn on_windows(windows: WindowsCards) -> Facts {
     Facts { windows: Some(windows), pcsc: None, ..well() }
 }

@@ -1,4 +1,4 @@
-//! What Windows itself does with cards: PC/SC's service, plug and play, and certificate propagation.
+//! The use of cards by Windows itself: PC/SC's service, plug and play, and certificate propagation.
 
 use cardbroker_client::diagnostics::PcscState;
 

@@ -74,7 +74,7 @@ pub(super) fn pcsc(_: Door) -> Option<Pcsc> {
     None
 }
 
-/// What Windows itself does with cards; other systems leave them alone.
+/// The use of cards by Windows itself; other systems leave them alone.
 pub(super) fn windows() -> Option<WindowsCards> {
     cfg!(windows).then(windows::look)
 }

@@ -22,7 +22,7 @@ fn value((key, name): (&str, &str)) -> Option<bool> {
     policy(&output("reg.exe", &["query", key, "/v", name])?, name)
 }
 
-/// What the program of the system's own folder prints, whatever its exit code; `None` if it cannot be run.
+/// The output of the program of the system's own folder, whatever its exit code; `None` if it cannot be run.
 fn output(program: &str, arguments: &[&str]) -> Option<String> {
     let root = std::env::var_os("SystemRoot")?;
     let path = std::path::Path::new(&root).join("System32").join(program);

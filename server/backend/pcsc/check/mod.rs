@@ -24,7 +24,7 @@ const QUIET_WAITS: usize = 3;
 /// How many changes may come meanwhile.
 const MAX_CHANGES: usize = 3;
 
-/// What to check, and how long to wait for a person.
+/// The subject of the check, and the longest wait for a person.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// PC/SC's name of the reader; `None` for the first one with a card, or else the first.
@@ -33,10 +33,10 @@ pub struct Options {
     pub patience: Option<Duration>,
 }
 
-/// What the check tells while it runs.
+/// A message of the check while it runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Told {
-    /// What a person should do now.
+    /// A request to the person at the machine.
     Prompt(String),
     /// A step has ended, with this line.
     Line(Line),

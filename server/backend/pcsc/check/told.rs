@@ -1,4 +1,4 @@
-//! What the check of PC/SC has seen, as one line for each step. Pure.
+//! The findings of the check of PC/SC, as one line for each step. Pure.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ pub struct Line {
     pub step: &'static str,
     /// Whether that is as pcsc-lite does it.
     pub outcome: Outcome,
-    /// What was seen, for people.
+    /// The finding of this step, as a text for people.
     pub text: String,
 }
 
@@ -131,7 +131,7 @@ pub(super) fn taken(step: &'static str, call: &str, attempts: &Attempts) -> Line
     }
 }
 
-/// What another program does to a card, with the time after the insertion was seen.
+/// The use of a card by another program, with the time after the insertion was seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rival {
     /// It holds the card and excludes others.
