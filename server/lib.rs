@@ -37,7 +37,7 @@
 //! | [`config`] | the configuration file, checked before the first side effect |
 //! | [`listen`] | the sockets, the connections and their slots, the identity of the peer |
 //! | [`grpc`] | the edge: authentication, limits before decoding, conversion from and to the contract |
-//! | [`pcsclite`] | the front door for PC/SC programs: pcsc-lite's client protocol |
+//! | [`pcsclite`] | the door for PC/SC programs: pcsc-lite's client protocol |
 //! | [`caller`] | isolation groups, and the tokens for TCP |
 //! | [`policy`] | the rules in force, the access of each request, the audit trail |
 //! | [`broker`] | admission, and each caller's view of readers and turns |

@@ -69,7 +69,7 @@ pub struct Server {
     serving: JoinHandle<Result<(), tonic::transport::Error>>,
     /// The open connections, for the status line.
     connections: ConnectionCount,
-    /// The front door for PC/SC programs, if it is open.
+    /// The door for PC/SC programs, if it is open.
     door: Option<Door>,
     /// The exclusive right to the socket, and the endpoint file. Dropped last, which removes both.
     listening: ListenGuard,

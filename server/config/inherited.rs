@@ -31,7 +31,7 @@ pub(super) const ADDRESS_KEYS: [(&str, &str); 4] = [
 ];
 
 impl Config {
-    /// Puts the addresses of inherited sockets in place of the configured ones. The front door for PC/SC programs is
+    /// Puts the addresses of inherited sockets in place of the configured ones. The door for PC/SC programs is
     /// the socket that `pcsclite.socket` names, and closed if it names none; the first of the others is for clients.
     ///
     /// # Errors

@@ -56,7 +56,7 @@ pub struct Config {
     pub source: Option<Source>,
     /// The addresses for clients, and limits of connections.
     pub listen: ListenConfig,
-    /// The front door for PC/SC programs.
+    /// The door for PC/SC programs.
     pub pcsclite: PcscliteConfig,
     /// Settings of all readers together.
     pub readers: ReadersConfig,

@@ -1,4 +1,4 @@
-//! The front door for PC/SC programs: the `[pcsclite]` section.
+//! The door for PC/SC programs: the `[pcsclite]` section.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use super::ListenConfig;
 /// The name of the door's socket beside the default socket.
 const SOCKET_NAME: &str = "pcscd.comm";
 
-/// The front door for PC/SC programs.
+/// The door for PC/SC programs.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PcscliteConfig {

@@ -28,9 +28,9 @@ pub enum ServiceError {
     /// The system's policy denies this process access to the service; the text is the stack's code.
     #[error("PC/SC denies access ({}): {}", .0, HERE.admit)]
     Denied(String),
-    /// The service is the broker itself, through the front doors of `others`.
+    /// The service is the broker itself, through the doors of `others`.
     #[error(
-        "PC/SC leads back to this broker's own front door, through {others} other broker(s): {}",
+        "PC/SC leads back to this broker's own socket for PC/SC programs, through {others} other broker(s): {}",
         HERE.break_ring
     )]
     Ring {

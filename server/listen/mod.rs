@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The Unix socket always exists; the TCP port only if the configuration sets one. Sockets that a service manager has
-//! opened take the place of both, and belong to it. The front door for PC/SC programs has a further Unix socket.
+//! opened take the place of both, and belong to it. The door for PC/SC programs has a further Unix socket.
 //!
 //! The local transport of an operating system is one module, `unix` here, which everything else calls `os`:
 //!
@@ -21,7 +21,7 @@
 //! | `system_broker` | whether the system's broker serves, too |
 //! | `EndpointPlace`, `AutoPort`, `EndpointGuard` | the endpoint file of `--tcp auto`: taken, written, kept |
 //! | `Inherited` | the sockets from a service manager, without a value where there is none |
-//! | `Door*`, `Private*` | the sockets of the front door, without a value where there is none |
+//! | `Door*`, `Private*` | the sockets of the door, without a value where there is none |
 
 mod budgets;
 mod burst;
@@ -168,7 +168,7 @@ impl Bound {
         Ok(Self { sockets, ports: ports.collect::<Result<_, _>>()?, door: None })
     }
 
-    /// Adds the front door for PC/SC programs at `path`, if there is to be one: the inherited socket with this path, or
+    /// Adds the door for PC/SC programs at `path`, if there is to be one: the inherited socket with this path, or
     /// else an own socket with mode and group of the socket of `config`.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! The front door for PC/SC programs: pcsc-lite's client protocol on a socket of its own, for programs that use
+//! The door for PC/SC programs: pcsc-lite's client protocol on a socket of its own, for programs that use
 //! libpcsclite unchanged. Each call becomes a turn, a session or a look at the readers, by the broker's interface.
 //!
 //! ```text

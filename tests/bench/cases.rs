@@ -26,7 +26,7 @@ pub(crate) enum Case {
     Users,
     /// From one holder of the card to the next.
     HandOver,
-    /// Programs that use PC/SC, on pcscd and on the front door.
+    /// Programs that use PC/SC, on pcscd and on the door.
     Door,
     /// From an insertion to the watching clients.
     Events,

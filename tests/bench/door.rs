@@ -1,4 +1,4 @@
-//! Programs that use PC/SC, on pcscd and on the broker's front door: alone, at a hand-over, and many at once.
+//! Programs that use PC/SC, on pcscd and on the broker's door: alone, at a hand-over, and many at once.
 
 use std::{
     path::Path,
@@ -58,7 +58,7 @@ async fn alone(effort: Effort) -> anyhow::Result<Table> {
     // For each way the times on pcscd and on the door; the last are the hand-overs.
     let mut series: [[Rounds; 2]; 3] = Default::default();
     for round in 1..=effort.rounds {
-        progress(&format!("front door, alone, round {round} of {}", effort.rounds));
+        progress(&format!("door, alone, round {round} of {}", effort.rounds));
         let mut one = |by_door: usize, socket: &Path| -> anyhow::Result<()> {
             for index in order(round, ALONE.len()) {
                 let mut user = behind(socket, &["units", ALONE[index].0, &reader, READ_RECORD])?;
@@ -83,21 +83,21 @@ async fn alone(effort: Effort) -> anyhow::Result<Table> {
     let mut targets = Vec::new();
     for ((_, name, limit), [direct, by_door]) in ALONE.iter().zip(&series) {
         let ratio = by_door.to(direct);
-        for (way, times, ratio) in [("pcscd", direct, Cell::None), ("front door", by_door, Cell::Ratio(ratio))] {
+        for (way, times, ratio) in [("pcscd", direct, Cell::None), ("door", by_door, Cell::Ratio(ratio))] {
             let [p50, p99, max] = Cell::quantiles(times.all());
             rows.push(vec![Cell::text(*name), Cell::text(way), p50, p99, max, ratio]);
         }
         targets.push(Target::new(*name, Limit::AtMost(*limit), ratio));
     }
     let [_, _, [direct, by_door]] = &series;
-    for (way, times) in [("pcscd", direct), ("front door", by_door)] {
+    for (way, times) in [("pcscd", direct), ("door", by_door)] {
         let [p50, p99, max] = Cell::quantiles(times.all());
         rows.push(vec![Cell::text("hand-over: transaction ends"), Cell::text(way), p50, p99, max, Cell::None]);
     }
-    targets.push(Target::new("front door: hand-over, p99", Limit::Within(HAND_OVER), by_door.p99()));
+    targets.push(Target::new("door: hand-over, p99", Limit::Within(HAND_OVER), by_door.p99()));
     Ok(Table {
-        title: "Front door, alone",
-        about: "Programs that use PC/SC, on pcscd and on the broker's front door, with a card that answers at once. \
+        title: "Door, alone",
+        about: "Programs that use PC/SC, on pcscd and on the broker's door, with a card that answers at once. \
                 The ratio is to pcscd, median to median. The hand-over is from the end of a transaction to the \
                 beginning of that of a waiting program; neither sends a command."
             .into(),
@@ -111,10 +111,10 @@ async fn together(effort: Effort) -> anyhow::Result<Table> {
     let stage = Stage::new(COMMAND_MS, 0)?;
     let reader = stage.reader_name();
     let crowd = Crowd::new(CLIENTS, COMMANDS as u64 * COMMAND_MS);
-    let mut ways: [(&str, Sharing); 2] = [("pcscd", Sharing::default()), ("front door", Sharing::default())];
+    let mut ways: [(&str, Sharing); 2] = [("pcscd", Sharing::default()), ("door", Sharing::default())];
     let ms = effort.choose(5_000, 2_500);
     for round in 1..=effort.rounds {
-        progress(&format!("front door, together, round {round} of {}", effort.rounds));
+        progress(&format!("door, together, round {round} of {}", effort.rounds));
         let arguments = [&["units", "transaction", &reader][..], &[READ_RECORD; COMMANDS]].concat();
         for way in order(round, ways.len()) {
             let sharing = &mut ways[way].1;
@@ -134,7 +134,7 @@ async fn together(effort: Effort) -> anyhow::Result<Table> {
         let [shares, worst, _] = sharing.ratios();
         let between = sharing.most_between();
         rows.push(vec![Cell::text(*way), Cell::Ratio(shares), Cell::Ratio(worst), Cell::Ratio(between)]);
-        if *way == "front door" {
+        if *way == "door" {
             targets.push(Target::new("8 programs: fewest : most turns", Limit::AtLeast(LEAST_SHARE), shares));
             targets.push(Target::new("8 programs: worst wait", Limit::AtMost(WORST_WAIT), worst));
             let (what, others) = ("8 programs: most turns of others in one wait", CLIENTS as f64 - 1.0);
@@ -142,7 +142,7 @@ async fn together(effort: Effort) -> anyhow::Result<Table> {
         }
     }
     Ok(Table {
-        title: "Front door, together",
+        title: "Door, together",
         about: "Eight programs run transactions of 4 commands of 5 ms that raise and select nothing, as fast as they \
                 can. The ratios: the fewest turns of a program to the most; the longest wait to programs × unit. The \
                 last column is the most turns of others in one wait. A busy machine makes turns longer, and with them \
@@ -162,7 +162,7 @@ async fn two_readers(effort: Effort) -> anyhow::Result<Table> {
     until_ready(&broker.client().await?, READER).await?;
     let (mut ones, mut twos, mut ratios) = (Samples::default(), Samples::default(), Vec::new());
     for round in 1..=effort.rounds {
-        progress(&format!("front door, pkcs15-tool, round {round} of {}", effort.rounds));
+        progress(&format!("door, pkcs15-tool, round {round} of {}", effort.rounds));
         let mut lasted = [0; 2];
         for index in order(round, lasted.len()) {
             lasted[index] = dumps(&broker.door(), index + 1)?;
@@ -178,7 +178,7 @@ async fn two_readers(effort: Effort) -> anyhow::Result<Table> {
         vec![Cell::text(name), Cell::Time(samples.median()), Cell::Time(samples.max()), ratio]
     };
     Ok(Table {
-        title: "Front door, pkcs15-tool",
+        title: "Door, pkcs15-tool",
         about: "pkcs15-tool --dump on a PIV card whose commands take 10 ms and whose resets take 150 ms: one program \
                 alone, and the time in which two at once, each an isolation group, have both ended."
             .into(),

@@ -95,17 +95,17 @@ mod own_configuration;
 mod ownership;
 /// The Debian package on a clean system: installed, used, upgraded, purged.
 mod packages;
-/// GnuPG with an OpenPGP card on the front door.
+/// GnuPG with an OpenPGP card on the door.
 mod pcsc_gpg;
 /// PC/SC programs that are killed at each stage of a call.
 mod pcsc_kills;
 /// PINs that the broker keeps from the card, presented by PC/SC programs.
 mod pcsc_pins;
-/// Programs that use PC/SC, unchanged, on the broker's front door.
+/// Programs that use PC/SC, unchanged, on the broker's door.
 mod pcsc_programs;
 /// Prompts for PINs while programs of several kinds use the cards, measured beside pcscd.
 mod pcsc_prompts;
-/// Brokers in a ring, behind each other's front doors.
+/// Brokers in a ring, behind each other's doors.
 mod pcsc_rings;
 /// The larger PC/SC programs of the system, many at once, and a newer libpcsclite.
 mod pcsc_suites;

@@ -1,4 +1,4 @@
-//! GnuPG with an OpenPGP card on the front door: gpg, its agent and scdaemon of the system, beside other programs.
+//! GnuPG with an OpenPGP card on the door: gpg, its agent and scdaemon of the system, beside other programs.
 
 use std::{
     fs,
@@ -38,7 +38,7 @@ while read -r command rest; do
 done
 ";
 
-/// A home of GnuPG, whose programs use the front door.
+/// A home of GnuPG, whose programs use the door.
 pub(crate) struct Gnupg {
     home: tempfile::TempDir,
     door: PathBuf,

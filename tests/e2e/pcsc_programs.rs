@@ -1,4 +1,4 @@
-//! Programs that use PC/SC, unchanged, on the broker's front door: with the library and the programs of the system.
+//! Programs that use PC/SC, unchanged, on the broker's door: with the library and the programs of the system.
 
 use std::{
     fs,

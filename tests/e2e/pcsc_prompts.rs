@@ -40,9 +40,9 @@ const LOOK_PERIOD: Duration = Duration::from_secs(5);
 /// The PC/SC services, and the lines of the door's configuration; `None` for pcscd.
 const SERVICES: [(&str, Option<&str>); 4] = [
     ("pcscd", None),
-    ("front door, isolation = \"process\"", Some("")),
-    ("front door, isolation = \"user\"", Some("isolation = \"user\"")),
-    ("front door, exclusive = \"strict\"", Some("exclusive = \"strict\"")),
+    ("door, isolation = \"process\"", Some("")),
+    ("door, isolation = \"user\"", Some("isolation = \"user\"")),
+    ("door, exclusive = \"strict\"", Some("exclusive = \"strict\"")),
 ];
 
 /// A program with OpenSC's PKCS#11 module, which stays and signs once for each line of its input. It logs in when the

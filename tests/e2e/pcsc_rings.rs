@@ -19,7 +19,7 @@ use cardbroker_tests::{
 use crate::world::{READER, tell, wait_for};
 
 const LONGEST: Duration = Duration::from_secs(30);
-const RING: &str = "PC/SC leads back to this broker's own front door, through ";
+const RING: &str = "PC/SC leads back to this broker's own socket for PC/SC programs, through ";
 
 /// Settings of brokers, each of which has the door of the next one for its PC/SC service.
 fn ring(count: usize) -> anyhow::Result<Vec<Setup>> {

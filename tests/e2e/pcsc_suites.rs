@@ -1,4 +1,4 @@
-//! The larger PC/SC programs of the system on the front door: PKCS#11 in two programs, many programs at once, and a
+//! The larger PC/SC programs of the system on the door: PKCS#11 in two programs, many programs at once, and a
 //! newer libpcsclite.
 
 use std::{fs, path::PathBuf, process::Command, thread};
@@ -24,7 +24,7 @@ use crate::{
 const DIRECT: &str = env!("CARGO_BIN_EXE_direct-pcsc");
 
 impl PivWorld {
-    /// The world with a front door.
+    /// The world with a door.
     async fn with_door() -> anyhow::Result<Self> {
         Self::with(|setup| setup.door("")).await
     }

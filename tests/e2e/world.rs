@@ -154,7 +154,7 @@ impl Stage {
         Ok(Self { client, broker: world.broker, reader: READER, _stack: Some(stack) })
     }
 
-    /// The broker is a program at the front door of another one, which has the card.
+    /// The broker is a program at the door of another one, which has the card.
     pub(crate) async fn nested(protocol: Protocol) -> anyhow::Result<Self> {
         let pcscd = Pcscd::start(2)?;
         let card = VirtualCard::insert(pcscd.port(0), CardOptions { protocol, ..CardOptions::default() })?;

@@ -55,7 +55,7 @@ impl Broker {
         self.setup.socket()
     }
 
-    /// The path of the front door's socket, for programs with PC/SC.
+    /// The path of the door's socket, for programs with PC/SC.
     pub fn door(&self) -> PathBuf {
         self.setup.door_socket()
     }

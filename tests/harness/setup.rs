@@ -47,7 +47,7 @@ pub struct Setup {
 /// Sockets as a service manager makes them. They stay open when the daemon ends.
 struct Inherited {
     socket: UnixListener,
-    /// A TCP socket, or the socket of the front door.
+    /// A TCP socket, or the socket of the door.
     second: Option<OwnedFd>,
 }
 
@@ -123,7 +123,7 @@ impl Setup {
         self
     }
 
-    /// Opens the front door for PC/SC programs, with these further lines of its section. Comes after the text of the
+    /// Adds the door for PC/SC programs, with these further lines of its section. Comes after the text of the
     /// configuration file, which it completes.
     pub fn door(mut self, lines: &str) -> Self {
         let socket = format!("[pcsclite]\nsocket = \"{}\"\n{lines}\n", self.door_socket().display());
@@ -131,7 +131,7 @@ impl Setup {
         self
     }
 
-    /// The path of the front door's socket.
+    /// The path of the door's socket.
     pub fn door_socket(&self) -> PathBuf {
         self.folder.path().join("pcscd.comm")
     }
@@ -179,7 +179,7 @@ impl Setup {
         Ok(self)
     }
 
-    /// Like [`Setup::inherit`], with a socket at the front door's path beside it, which the configuration must name.
+    /// Like [`Setup::inherit`], with a socket at the door's path beside it, which the configuration must name.
     ///
     /// # Errors
     /// A socket cannot be made.

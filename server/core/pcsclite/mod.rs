@@ -1,4 +1,4 @@
-//! The decisions of the front door for PC/SC programs: pcsc-lite's client protocol, and the rules of its handles.
+//! The decisions of the door for PC/SC programs: pcsc-lite's client protocol, and the rules of its handles.
 //!
 //! | module | decides |
 //! | --- | --- |

@@ -1,4 +1,4 @@
-//! The socket of the front door for PC/SC programs, with the lock, the folder and the watch of the broker's own socket.
+//! The socket of the door for PC/SC programs, with the lock, the folder and the watch of the broker's own socket.
 
 use std::{
     io,
@@ -45,7 +45,7 @@ pub struct DoorListener {
     pub(super) numbers: ConnectionNumbers,
 }
 
-/// The parts of the front door that come from the listeners.
+/// The parts of the door that come from the listeners.
 #[derive(Debug)]
 pub struct DoorListeners {
     /// The socket of the configuration.

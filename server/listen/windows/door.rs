@@ -1,4 +1,4 @@
-//! The front door for PC/SC programs: refused, because the programs' library here is Windows' own. Its types have no
+//! The door for PC/SC programs: refused, because the programs' library here is Windows' own. Its types have no
 //! value.
 
 use std::{io, path::Path, time::Duration};
@@ -38,7 +38,7 @@ pub enum PrivateSocket {}
 #[derive(Debug, Clone)]
 pub enum DoorBudgets {}
 
-/// The parts of the front door that come from the listeners.
+/// The parts of the door that come from the listeners.
 #[derive(Debug)]
 pub struct DoorListeners {
     /// The socket of the configuration.
