@@ -7,19 +7,14 @@ use std::{
 
 use cardbroker_core::pcsclite::code::Code;
 
-use super::program::{Program, World};
+use super::{
+    program::{Program, World},
+    terms::{DIRECT, EXCLUSIVE, READ, READER, SHARED, TRIES, VERIFY},
+};
 use crate::{
     config::{Config, Isolation},
     pcsclite::IdleTimes,
 };
-
-const READER: &str = "Simulated Reader 00";
-const EXCLUSIVE: u32 = 1;
-const SHARED: u32 = 2;
-const DIRECT: u32 = 3;
-const READ: &[u8] = &[0x00, 0xB0, 0x00, 0x00, 0x02];
-const VERIFY: &[u8] = b"\x00\x20\x00\x80\x0812345678";
-const IS_VERIFIED: &[u8] = &[0x00, 0x20, 0x00, 0x80];
 
 /// So long that no test waits for it.
 const LONG: Duration = Duration::from_secs(60);
@@ -68,7 +63,7 @@ async fn an_idle_transaction_ends_and_reports_a_reset() {
     assert_eq!(first.end(one, 0).await, Code::RESET_CARD);
     assert_eq!(event_counter(&mut first).await, counter, "the card was not taken out");
     assert_eq!(reconnect(&mut first, one, SHARED).await, Code::SUCCESS);
-    assert_eq!(first.transmit(one, IS_VERIFIED).await.unwrap(), [0x63, 0xC3]);
+    assert_eq!(first.transmit(one, TRIES).await.unwrap(), [0x63, 0xC3]);
     world.stop().await;
 }
 
@@ -92,7 +87,7 @@ async fn an_idle_exclusive_handle_sees_another_insertion() {
     assert_eq!(first.status(one).await, Code::REMOVED_CARD);
     assert_eq!(first.transmit(one, READ).await, Err(Code::REMOVED_CARD));
     assert_eq!(reconnect(&mut first, one, EXCLUSIVE).await, Code::SUCCESS);
-    assert_eq!(first.transmit(one, IS_VERIFIED).await.unwrap(), [0x63, 0xC3]);
+    assert_eq!(first.transmit(one, TRIES).await.unwrap(), [0x63, 0xC3]);
     world.stop().await;
 }
 
@@ -103,7 +98,7 @@ async fn nobody_loses_an_idle_turn_alone() {
     let (handle, _) = program.connect(READER, EXCLUSIVE).await.unwrap();
     program.transmit(handle, VERIFY).await.unwrap();
     tokio::time::sleep(3 * SHORT).await;
-    assert_eq!(program.transmit(handle, IS_VERIFIED).await.unwrap(), [0x90, 0]);
+    assert_eq!(program.transmit(handle, TRIES).await.unwrap(), [0x90, 0]);
     world.stop().await;
 }
 
@@ -154,7 +149,7 @@ async fn a_busy_holder_gives_way_to_programs_of_its_own_group() {
         assert!((SHORT..10 * SHORT).contains(&waited), "{waited:?}");
         let told = if share == EXCLUSIVE { Code::REMOVED_CARD } else { Code::RESET_CARD };
         assert_eq!(busy.await.unwrap(), told);
-        assert_eq!(second.transmit(two, IS_VERIFIED).await.unwrap(), [0x90, 0], "the group keeps its PIN");
+        assert_eq!(second.transmit(two, TRIES).await.unwrap(), [0x90, 0], "the group keeps its PIN");
         world.stop().await;
     }
 }
@@ -181,7 +176,7 @@ async fn a_card_on_demand_is_released_by_an_idle_exclusive_handle() {
     assert_eq!(program.status(handle).await, Code::REMOVED_CARD);
     assert_eq!(event_counter(&mut program).await, counter + 2);
     assert_eq!(reconnect(&mut program, handle, EXCLUSIVE).await, Code::SUCCESS);
-    assert_eq!(program.transmit(handle, IS_VERIFIED).await.unwrap(), [0x63, 0xC3]);
+    assert_eq!(program.transmit(handle, TRIES).await.unwrap(), [0x63, 0xC3]);
     world.stop().await;
 }
 
@@ -191,7 +186,7 @@ async fn an_exclusive_handle_has_time_for_its_next_call() {
     let mut program = world.program(1, 4).await;
     let (handle, _) = program.connect(READER, EXCLUSIVE).await.unwrap();
     assert_eq!(program.transmit(handle, VERIFY).await, Ok(vec![0x90, 0]));
-    assert_eq!(program.transmit(handle, IS_VERIFIED).await, Ok(vec![0x90, 0]));
+    assert_eq!(program.transmit(handle, TRIES).await, Ok(vec![0x90, 0]));
     world.stop().await;
 }
 
@@ -221,7 +216,7 @@ async fn a_process_is_not_evicted_by_its_own_threads() {
     let (thread, handle, _) = &mut begun[0];
     assert_eq!(thread.transmit(*handle, VERIFY).await.unwrap(), [0x90, 0]);
     tokio::time::sleep(10 * SHORT).await;
-    assert_eq!(thread.transmit(*handle, IS_VERIFIED).await, Ok(vec![0x90, 0]), "it has lost its turn");
+    assert_eq!(thread.transmit(*handle, TRIES).await, Ok(vec![0x90, 0]), "it has lost its turn");
     world.stop().await;
 }
 
@@ -237,6 +232,6 @@ async fn handles_without_a_turn_do_not_keep_a_card_on_demand() {
     assert_eq!(program.status(direct).await, Code::SUCCESS);
     assert_eq!(program.begin(handle).await, Code::RESET_CARD, "the release is a reset");
     assert_eq!(reconnect(&mut program, handle, SHARED).await, Code::SUCCESS);
-    assert_eq!(program.transmit(handle, IS_VERIFIED).await.unwrap(), [0x63, 0xC3]);
+    assert_eq!(program.transmit(handle, TRIES).await.unwrap(), [0x63, 0xC3]);
     world.stop().await;
 }

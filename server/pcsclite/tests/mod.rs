@@ -3,8 +3,14 @@
 mod calls;
 mod conversations;
 mod idle;
+mod news;
 mod on_demand;
+mod own_process;
 mod pins;
+mod private;
 mod program;
+mod refused;
 mod resets;
 mod sharing;
+mod terms;
+mod waits;

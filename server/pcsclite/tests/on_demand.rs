@@ -4,15 +4,15 @@ use std::time::{Duration, Instant};
 
 use cardbroker_core::{lifecycle::Own, pcsclite::code::Code};
 
-use super::program::{Program, World};
+use super::{
+    program::{Program, World},
+    terms::{EXCLUSIVE, READ, READERS},
+};
 use crate::{
     config::{Isolation, PcscliteConfig, ReaderSettings},
     pcsclite::{IdleTimes, Settings},
 };
 
-const READERS: [&str; 2] = ["Simulated Reader 00", "Simulated Reader 01"];
-const EXCLUSIVE: u32 = 1;
-const READ: &[u8] = &[0x00, 0xB0, 0x00, 0x00, 0x02];
 const LIMIT: Duration = Duration::from_millis(200);
 
 async fn world() -> World {

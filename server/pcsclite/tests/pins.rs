@@ -2,28 +2,20 @@
 
 use cardbroker_core::pcsclite::code::Code;
 
-use super::program::{Program, World};
+use super::{
+    program::{Program, World},
+    terms::{READ, RESET, TRIES, VERIFY},
+};
 use crate::{config::Config, pcsclite::IdleTimes};
 
-const READER: &str = "Simulated Reader 00";
-const SHARED: u32 = 2;
-const RESET: u32 = 1;
-const RIGHT: &[u8] = b"\x00\x20\x00\x80\x0812345678";
 const WRONG: &[u8] = b"\x00\x20\x00\x80\x0899999999";
 const OTHER: &[u8] = b"\x00\x20\x00\x80\x0888888888";
-const TRIES: &[u8] = &[0x00, 0x20, 0x00, 0x80];
-const READ: &[u8] = &[0x00, 0xB0, 0x00, 0x00, 0x02];
 
 async fn pair(settings: &str) -> (World, [(Program, u32); 2]) {
     let config = Config::parse("c.toml".as_ref(), settings).unwrap();
     let mut world = World::with(config, IdleTimes::default()).await;
-    let mut programs = Vec::new();
-    for pid in [1, 2] {
-        let mut program = world.program(pid, 4).await;
-        let (handle, _) = program.connect(READER, SHARED).await.unwrap();
-        programs.push((program, handle));
-    }
-    (world, programs.try_into().unwrap_or_else(|_| panic!()))
+    let programs = world.programs().await;
+    (world, programs)
 }
 
 #[tokio::test]
@@ -37,7 +29,7 @@ async fn a_known_wrong_pin_is_answered_like_by_the_card() {
     }
     assert_eq!(second.transmit(two, OTHER).await.unwrap(), [0x63, 0xC1], "it had two tries left");
     assert_eq!(second.transmit(two, WRONG).await.unwrap(), [0x63, 0xC1], "the card's last count");
-    assert_eq!(second.transmit(two, RIGHT).await.unwrap(), [0x90, 0x00]);
+    assert_eq!(second.transmit(two, VERIFY).await.unwrap(), [0x90, 0x00]);
     world.stop().await;
 }
 
@@ -62,7 +54,7 @@ async fn the_last_try_of_a_guarded_pin_is_a_security_violation() {
         pair("[[reader]]\nmatch = \".*\"\nguard_last_try = true\n").await;
     assert_eq!(first.transmit(one, WRONG).await.unwrap(), [0x63, 0xC2]);
     assert_eq!(first.transmit(one, OTHER).await.unwrap(), [0x63, 0xC1]);
-    for presented in [RIGHT, WRONG] {
+    for presented in [VERIFY, WRONG] {
         assert_eq!(first.transmit(one, presented).await, Err(Code::SECURITY_VIOLATION));
         assert_eq!(second.transmit(two, presented).await, Err(Code::SECURITY_VIOLATION), "another program's, too");
         assert_eq!(first.reconnect(one, 0).await, Code::SUCCESS);

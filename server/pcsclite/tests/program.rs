@@ -16,6 +16,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use super::terms::{READER, SHARED};
 use crate::{
     backend::simulated::Simulated,
     broker::{Broker, BrokerTasks},
@@ -50,6 +51,11 @@ impl World {
         let mut config = Config::default();
         config.pcsclite = pcsclite;
         Self::with(config, IdleTimes::default()).await
+    }
+
+    /// A world with the default configuration.
+    pub(super) async fn usual() -> Self {
+        Self::new(PcscliteConfig::default()).await
     }
 
     /// A world of a broker with this configuration, at whose door handles may idle for so long.
@@ -115,6 +121,17 @@ impl World {
         let closing = self.shared.private();
         let group = GroupKey::Caller(opener.key);
         (Entrance::Private { group, user: opener.principal(), closing: closing.clone() }, closing)
+    }
+
+    /// Programs of one user, each with a shared handle at the first reader.
+    pub(super) async fn programs<const COUNT: usize>(&mut self) -> [(Program, u32); COUNT] {
+        let mut programs = Vec::new();
+        for pid in (1..).take(COUNT) {
+            let mut program = self.program(pid, 4).await;
+            let (handle, _) = program.connect(READER, SHARED).await.unwrap();
+            programs.push((program, handle));
+        }
+        programs.try_into().unwrap_or_else(|_| panic!("{COUNT} programs"))
     }
 
     /// A program with a context.

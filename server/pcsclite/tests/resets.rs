@@ -4,17 +4,14 @@ use std::time::{Duration, Instant};
 
 use cardbroker_core::pcsclite::code::Code;
 
-use super::program::{Program, World};
+use super::{
+    program::{Program, World},
+    terms::{RESET, TRIES, VERIFY},
+};
 use crate::{
     config::{Config, Isolation},
     pcsclite::IdleTimes,
 };
-
-const READER: &str = "Simulated Reader 00";
-const SHARED: u32 = 2;
-const VERIFY: &[u8] = b"\x00\x20\x00\x80\x0812345678";
-const IS_VERIFIED: &[u8] = &[0x00, 0x20, 0x00, 0x80];
-const RESET: u32 = 1;
 
 /// Programs in one isolation group, with a handle each at a reader with this many places in its queue.
 async fn group<const COUNT: usize>(places: usize) -> (World, [(Program, u32); COUNT]) {
@@ -27,13 +24,8 @@ async fn group_with<const COUNT: usize>(places: usize, rules: &str) -> (World, [
     config.pcsclite.isolation = Isolation::User;
     config.limits.max_waiting_per_reader = places;
     let mut world = World::with(config, IdleTimes::default()).await;
-    let mut programs = Vec::new();
-    for pid in (1..).take(COUNT) {
-        let mut program = world.program(pid, 4).await;
-        let (handle, _) = program.connect(READER, SHARED).await.unwrap();
-        programs.push((program, handle));
-    }
-    (world, programs.try_into().unwrap_or_else(|_| panic!()))
+    let programs = world.programs().await;
+    (world, programs)
 }
 
 async fn disconnect(program: &mut Program, handle: u32) -> Code {
@@ -46,7 +38,7 @@ async fn a_disconnect_resets_for_commands_before_a_reconnect() {
     assert_eq!(first.transmit(one, VERIFY).await.unwrap(), [0x90, 0]);
     assert_eq!(first.reconnect(one, 0).await, Code::SUCCESS);
     assert_eq!(disconnect(&mut first, one).await, Code::SUCCESS);
-    assert_eq!(second.transmit(two, IS_VERIFIED).await.unwrap(), [0x63, 0xC3]);
+    assert_eq!(second.transmit(two, TRIES).await.unwrap(), [0x63, 0xC3]);
     world.stop().await;
 }
 
@@ -54,12 +46,12 @@ async fn a_disconnect_resets_for_commands_before_a_reconnect() {
 async fn a_disconnect_resets_only_what_the_handle_has_left() {
     let (world, [(mut first, one), (mut second, two), (mut third, three)]) = group(8).await;
     assert_eq!(first.transmit(one, VERIFY).await.unwrap(), [0x90, 0]);
-    assert_eq!(second.transmit(two, IS_VERIFIED).await.unwrap(), [0x90, 0]);
+    assert_eq!(second.transmit(two, TRIES).await.unwrap(), [0x90, 0]);
     assert_eq!(disconnect(&mut second, two).await, Code::SUCCESS);
     // The third program has not used the card before: it gets no news of the reset.
     assert_eq!(third.transmit(three, VERIFY).await.unwrap(), [0x90, 0]);
     assert_eq!(disconnect(&mut first, one).await, Code::SUCCESS);
-    assert_eq!(third.transmit(three, IS_VERIFIED).await.unwrap(), [0x90, 0], "reset for another's commands");
+    assert_eq!(third.transmit(three, TRIES).await.unwrap(), [0x90, 0], "reset for another's commands");
     world.stop().await;
 }
 
@@ -68,7 +60,7 @@ async fn a_disconnect_resets_even_if_the_client_is_gone() {
     let (world, [(mut first, one), (mut second, two)]) = group(8).await;
     assert_eq!(first.transmit(one, VERIFY).await.unwrap(), [0x90, 0]);
     while second.begin(two).await == Code::SHARING_VIOLATION {}
-    assert_eq!(second.transmit(two, IS_VERIFIED).await.unwrap(), [0x90, 0]);
+    assert_eq!(second.transmit(two, TRIES).await.unwrap(), [0x90, 0]);
     first.send(0x06, &[one, RESET, 0].map(u32::to_ne_bytes).concat(), &[]).await;
     drop(first);
     assert_eq!(second.end(two, 0).await, Code::SUCCESS);
@@ -85,11 +77,11 @@ async fn a_disconnect_resets_after_the_turn_of_others() {
     let (world, [(mut first, one), (mut second, two)]) = group(8).await;
     assert_eq!(first.transmit(one, VERIFY).await.unwrap(), [0x90, 0]);
     while second.begin(two).await == Code::SHARING_VIOLATION {}
-    assert_eq!(second.transmit(two, IS_VERIFIED).await.unwrap(), [0x90, 0]);
+    assert_eq!(second.transmit(two, TRIES).await.unwrap(), [0x90, 0]);
     let asked = Instant::now();
     assert_eq!(disconnect(&mut first, one).await, Code::SUCCESS);
     assert!(asked.elapsed() < Duration::from_millis(500), "it waited for {:?}", asked.elapsed());
-    assert_eq!(second.transmit(two, IS_VERIFIED).await.unwrap(), [0x90, 0], "not in the transaction");
+    assert_eq!(second.transmit(two, TRIES).await.unwrap(), [0x90, 0], "not in the transaction");
     assert_eq!(second.end(two, 0).await, Code::SUCCESS);
     while second.status(two).await != Code::RESET_CARD {
         assert!(asked.elapsed() < Duration::from_secs(10), "the card is never reset");
@@ -106,10 +98,10 @@ async fn a_disconnect_resets_before_programs_that_wait() {
         while second.begin(two).await == Code::SHARING_VIOLATION {}
         assert_eq!(third.begin(three).await, Code::SHARING_VIOLATION, "its place is kept");
         assert_eq!(disconnect(&mut first, one).await, Code::SUCCESS);
-        assert_eq!(second.transmit(two, IS_VERIFIED).await.unwrap(), [0x90, 0], "not in the transaction");
+        assert_eq!(second.transmit(two, TRIES).await.unwrap(), [0x90, 0], "not in the transaction");
         assert_eq!(second.end(two, 0).await, Code::SUCCESS);
         assert_eq!(third.begin(three).await, Code::SUCCESS);
-        assert_eq!(third.transmit(three, IS_VERIFIED).await.unwrap(), [0x63, 0xC3], "{places} places");
+        assert_eq!(third.transmit(three, TRIES).await.unwrap(), [0x63, 0xC3], "{places} places");
         world.stop().await;
     }
 }
@@ -120,10 +112,10 @@ async fn a_disconnect_resets_without_the_permission_for_resets() {
     let (world, [(mut first, one), (mut second, two)]) = group_with(8, rules).await;
     assert_eq!(first.transmit(one, VERIFY).await.unwrap(), [0x90, 0]);
     assert_eq!(first.reconnect(one, RESET).await, Code::SECURITY_VIOLATION);
-    assert_eq!(second.transmit(two, IS_VERIFIED).await.unwrap(), [0x90, 0]);
+    assert_eq!(second.transmit(two, TRIES).await.unwrap(), [0x90, 0]);
     assert_eq!(disconnect(&mut first, one).await, Code::SUCCESS);
-    assert_eq!(second.transmit(two, IS_VERIFIED).await, Err(Code::RESET_CARD));
+    assert_eq!(second.transmit(two, TRIES).await, Err(Code::RESET_CARD));
     assert_eq!(second.reconnect(two, 0).await, Code::SUCCESS);
-    assert_eq!(second.transmit(two, IS_VERIFIED).await.unwrap(), [0x63, 0xC3]);
+    assert_eq!(second.transmit(two, TRIES).await.unwrap(), [0x63, 0xC3]);
     world.stop().await;
 }

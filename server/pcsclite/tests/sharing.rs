@@ -4,14 +4,12 @@ use std::time::{Duration, Instant};
 
 use cardbroker_core::{pcsclite::code::Code, simulated_card::CardOptions};
 
-use super::program::{Program, World};
+use super::{
+    program::{Program, World},
+    terms::{DIRECT, EXCLUSIVE, READ, READERS, SHARED},
+};
 use crate::config::{Exclusive, Isolation, PcscliteConfig};
 
-const READERS: [&str; 2] = ["Simulated Reader 00", "Simulated Reader 01"];
-const EXCLUSIVE: u32 = 1;
-const SHARED: u32 = 2;
-const DIRECT: u32 = 3;
-const READ: &[u8] = &[0x00, 0xB0, 0x00, 0x00, 0x02];
 /// The maximum number of handles of one user.
 const HANDLES: usize = 512;
 
