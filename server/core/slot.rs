@@ -39,8 +39,8 @@ pub enum ServiceError {
     },
 }
 
-/// The kind of a card reset.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+/// The kind of a card reset. The later one does more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ResetKind {
     /// Resets through the reset line; the power stays on.

@@ -92,8 +92,9 @@ impl Connection {
 
     /// Takes note of the resets of a reader's card, with which all handles compare their knowledge.
     pub(super) fn see_resets(&self, reader: &Arc<str>) {
-        let resets = self.shared.broker.card_resets(reader);
-        self.shared.desk.handles(|handles| handles.see_resets(reader, resets));
+        if let Some(resets) = self.shared.broker.card_resets(reader) {
+            self.shared.desk.handles(|handles| handles.see_resets(reader, resets));
+        }
     }
 
     /// The value of an attribute; `None` if it is not known.

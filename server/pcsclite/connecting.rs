@@ -8,7 +8,6 @@ use cardbroker_core::{
         handles::{Connected, Disposition, Share},
         reader_states::protocol_bit,
     },
-    slot::ResetKind,
     status::State,
 };
 use tokio::time::{Instant, sleep_until};
@@ -171,37 +170,25 @@ impl Connection {
         Ok(reconnected)
     }
 
-    /// Disconnects the handle. Its reset is for the effects of its commands: without any in the card none is needed.
+    /// Disconnects the handle. A disposition that resets the card is for the effects of the handle's commands: without
+    /// any in the card it does nothing. The card is reset when the turn in progress has ended, the handle's own or that
+    /// of others, and before any other turn.
     pub(super) async fn disconnect(&mut self, handle: u32, disposition: u32) -> Result<Code, Ended> {
         let at = self.connected(handle)?;
         let Some(Disposition(reset)) = Disposition::new(disposition) else { return Ok(Code::INVALID_VALUE) };
-        let done = match reset {
-            Some(kind) => self.reset_at_end(handle, &at.reader, kind).await,
-            None => Ok(()),
-        };
-        self.end_turn(handle);
-        self.shared.desk.handles(|handles| handles.disconnect(handle));
-        done.map(|()| Code::SUCCESS)
-    }
-
-    /// Has the card reset if effects of the handle's commands are in it, also if the client leaves meanwhile. While
-    /// others have the turn, the card is reset at its end, as between isolation groups.
-    async fn reset_at_end(&mut self, handle: u32, reader: &Arc<str>, kind: ResetKind) -> Result<(), Ended> {
-        let insertion = self.reader(reader).map(|reader| reader.status.insertion_id.clone()).unwrap_or_default();
-        let resets = self.shared.broker.card_resets(reader);
-        if !self.shared.desk.handles(|handles| handles.has_effect(handle, &insertion, resets)) {
-            return Ok(());
-        }
-        let acquired = self.acquire(handle, Need { hold: RESTS, ..Need::default() }).await;
-        // An error may be news of a reset; the handle has its turn all the same.
-        if acquired.is_ok() && self.has_begun(handle) {
-            let was_reset = self.turns.held(handle).is_some_and(|held| held.session.marks().resets() != resets);
-            if was_reset || self.reset(handle, kind, true).await?.is_ok() {
-                return Ok(());
+        let mut stays = Ok(());
+        let reader = self.reader(&at.reader);
+        if let (Some(kind), Some(reader), Some(resets)) = (reset, reader, self.shared.broker.card_resets(&at.reader)) {
+            let insertion = &reader.status.insertion_id;
+            if self.shared.desk.handles(|handles| handles.has_effect(handle, insertion, resets)) {
+                // For a request that waits, a turn that only rests ends.
+                stays = self.acquire(handle, Need { hold: RESTS, ..Need::default() }).await.map(drop);
+                self.shared.broker.reset_after_turn(&at.reader, resets, kind);
             }
         }
-        self.shared.broker.reset_after_turn(&self.request_context(reader), resets);
-        acquired.map(drop)
+        self.end_turn(handle);
+        self.shared.desk.handles(|handles| handles.disconnect(handle));
+        stays.map(|()| Code::SUCCESS)
     }
 }
 

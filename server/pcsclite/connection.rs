@@ -166,7 +166,7 @@ impl Connection {
 
     /// Charges the end of the conversation to the user if it is the client's mistake.
     fn on_end(&self, ended: Ended) -> Ended {
-        if matches!(ended, Ended::Malformed(_) | Ended::Foreign) {
+        if matches!(ended, Ended::Malformed(_) | Ended::Foreign | Ended::TooSlow) {
             self.shared.budgets.charge(&self.user);
         }
         ended
@@ -193,7 +193,7 @@ impl Connection {
             Ok(()) = member.kept.changed() => Ok(Step::Kept),
             Ok(()) = member.changed.changed() => Ok(Step::Shown),
             () = cancelled(context.as_mut()) => Ok(Step::Cancelled),
-            () = sleep_until(establish_by), if waits_for_context => Err(Ended::Gone),
+            () = sleep_until(establish_by), if waits_for_context => Err(Ended::TooSlow),
         }
     }
 

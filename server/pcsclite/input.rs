@@ -22,7 +22,7 @@ pub(super) struct Input {
     /// The bytes that have come and are not yet a whole request. They may have a PIN, and are wiped wherever they were.
     buffer: Zeroizing<Vec<u8>>,
     /// The time by which the request that has begun must be whole; `None` between requests.
-    whole_by: Option<Instant>,
+    request_deadline: Option<Instant>,
 }
 
 /// The reason for the end of a conversation.
@@ -31,6 +31,9 @@ pub(super) enum Ended {
     /// The client has closed the connection, or takes no answers.
     #[error("the client has gone")]
     Gone,
+    /// The client has not sent the rest of a request in time, or has not established its context.
+    #[error("the client is too slow")]
+    TooSlow,
     /// The client does not speak the protocol.
     #[error(transparent)]
     Malformed(#[from] Malformed),
@@ -47,7 +50,7 @@ pub(super) enum Ended {
 
 impl Input {
     pub(super) fn new(stream: LocalStream) -> Self {
-        Self { stream, buffer: Zeroizing::new(Vec::with_capacity(ROOM)), whole_by: None }
+        Self { stream, buffer: Zeroizing::new(Vec::with_capacity(ROOM)), request_deadline: None }
     }
 
     /// Reads the next request. Cancel-safe: what has come is kept.
@@ -56,7 +59,7 @@ impl Input {
             match wire::parse(&self.buffer)? {
                 Parsed::Whole(message, length) => {
                     consume(&mut self.buffer, length);
-                    self.whole_by = None;
+                    self.request_deadline = None;
                     return Ok(message);
                 }
                 Parsed::Missing(more) => {
@@ -65,9 +68,9 @@ impl Input {
                     let read = if self.buffer.is_empty() {
                         self.stream.read_buf(&mut *self.buffer).await?
                     } else {
-                        let by = *self.whole_by.get_or_insert_with(|| Instant::now() + PATIENCE);
+                        let by = *self.request_deadline.get_or_insert_with(|| Instant::now() + PATIENCE);
                         let read = self.stream.read_buf(&mut *self.buffer);
-                        timeout_at(by, read).await.map_err(|_| Ended::Gone)??
+                        timeout_at(by, read).await.map_err(|_| Ended::TooSlow)??
                     };
                     if read == 0 {
                         return Err(Ended::Gone);
@@ -190,7 +193,7 @@ mod tests {
             }
         };
         let ended = tokio::select! { ended = ended => ended, () = drip => unreachable!() };
-        assert!(matches!(ended, Ended::Gone) && began.elapsed() < PATIENCE * 2, "{ended}");
+        assert!(matches!(ended, Ended::TooSlow) && began.elapsed() < PATIENCE * 2, "{ended}");
     }
 
     #[tokio::test]

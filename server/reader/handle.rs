@@ -15,6 +15,7 @@ use cardbroker_core::{
         unit::{UnitOutcome, UnitRequest},
     },
     error::{Failure, Reason},
+    slot::ResetKind,
     turns::{limits::Limits, waiting::Turns},
 };
 use tokio::sync::{
@@ -49,9 +50,8 @@ pub struct ReaderHandle {
     journal: JournalHandle,
     /// The marks of the reader's card. The gate writes them.
     marks: Arc<CardMarks>,
-    /// To the actor, beside the inbox, so that it is never full: the highest argument of
-    /// [`ReaderHandle::reset_after_turn`] so far.
-    owed_reset: watch::Sender<Option<u64>>,
+    /// To the actor, beside the inbox, so that it is never full: the greatest request so far.
+    reset_request: watch::Sender<Option<ResetRequest>>,
     /// The number of the next request. All handles of the reader share it.
     last_number: Arc<AtomicU64>,
     /// Cancelled when the broker stops: without it, an actor that has ended has failed.
@@ -70,8 +70,16 @@ pub struct Requests {
     pub(super) journal: JournalHandle,
     /// The marks of the reader's card, for the gate to write.
     pub(super) marks: Arc<CardMarks>,
-    /// The number of resets at which one more is owed.
-    pub(super) owed_reset: watch::Receiver<Option<u64>>,
+    /// The latest request for a reset between turns.
+    pub(super) reset_request: watch::Receiver<Option<ResetRequest>>,
+}
+
+/// A request for a reset between turns. The one after more resets is greater, and then the colder one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ResetRequest {
+    /// The number of resets at the request. With one more the request is fulfilled.
+    pub(super) resets: u64,
+    pub(super) kind: ResetKind,
 }
 
 /// Wakes the watchers of turns when something may have changed at some reader. Clones wake the same watchers. Costs an
@@ -102,17 +110,17 @@ impl ReaderHandle {
         let (queries, query_queue) = mpsc::channel(MAX_QUERIES);
         let waiting = Arc::<AtomicUsize>::default();
         let marks = Arc::<CardMarks>::default();
-        let (owed_reset, owed) = watch::channel(None);
+        let (reset_request, requested_reset) = watch::channel(None);
         let requests = Requests {
             messages,
             queries: query_queue,
             waiting: Arc::clone(&waiting),
             journal: journal.clone(),
             marks: Arc::clone(&marks),
-            owed_reset: owed,
+            reset_request: requested_reset,
         };
         let last_number = Arc::default();
-        (Self { inbox, queries, waiting, journal, marks, owed_reset, last_number, shutdown }, requests)
+        (Self { inbox, queries, waiting, journal, marks, reset_request, last_number, shutdown }, requests)
     }
 
     /// The journal of the reader, for its requests.
@@ -127,13 +135,14 @@ impl ReaderHandle {
 
     /// Has the card reset at the end of the turn in progress, before all waiting requests. No effect if the card has
     /// been reset or replaced since it had `resets` resets. Takes no place in the queue, so it cannot be refused.
-    pub fn reset_after_turn(&self, resets: u64) {
-        self.owed_reset.send_if_modified(|owed| {
-            let is_newer = *owed < Some(resets);
-            if is_newer {
-                *owed = Some(resets);
+    pub fn reset_after_turn(&self, resets: u64, kind: ResetKind) {
+        let request = Some(ResetRequest { resets, kind });
+        self.reset_request.send_if_modified(|latest| {
+            let is_greater = *latest < request;
+            if is_greater {
+                *latest = request;
             }
-            is_newer
+            is_greater
         });
     }
 

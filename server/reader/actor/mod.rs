@@ -71,7 +71,7 @@ use crate::{
     journal::JournalHandle,
     policy::access::PolicyInForce,
     reader::{
-        handle::TurnsMoved,
+        handle::{ResetRequest, TurnsMoved},
         inbox::{Message, Query, SessionOver, Waiting},
         jobs::{CallWatchdog, Job, Report},
         schedule::ReaderSchedule,
@@ -116,8 +116,8 @@ struct Actor {
     lifecycle: CardLifecycle,
     /// Counters of the card's resets and selections. The card thread writes them, sessions read them.
     marks: Arc<CardMarks>,
-    /// The number of resets in `marks` at which the card must be reset once more, between turns. Handles write it.
-    owed_reset: watch::Receiver<Option<u64>>,
+    /// The latest request for a reset between turns. Handles write it.
+    reset_request: watch::Receiver<Option<ResetRequest>>,
     /// The caller of the latest turn. Set by [`Actor::passes_to`].
     last_caller: Option<CallerKey>,
     /// The right to send to the card. Granted with each turn; the current lease ends here, at the latest with the next.
@@ -206,7 +206,7 @@ impl Actor {
                 () = self.schedule.group_ends() => {}
                 // Before the messages: a session that closes now closes by the new rules.
                 Ok(()) = self.policy.changed() => self.end_forbidden_session(),
-                Ok(()) = self.owed_reset.changed() => {}
+                Ok(()) = self.reset_request.changed() => {}
                 Some(message) = messages.recv() => self.on_message(message),
                 // After the messages: a query delays no request for a turn.
                 Some(query) = queries.recv() => {
@@ -226,10 +226,8 @@ impl Actor {
         self.schedule.check_group();
         self.judge_session(now);
         while !self.phase.is_ending() && self.worker.is_idle() {
-            if (self.schedule.is_reset_due() || self.owes_reset()) && self.lifecycle.card().is_some() {
-                // Outside of the next caller's turn: no member of the group is left that may use the state in the card,
-                // or a handle was disconnected with a reset.
-                self.start(Job::Reset(self.isolation_reset), Work::Handling);
+            if let Some(kind) = self.due_reset().filter(|_| self.lifecycle.card().is_some()) {
+                self.start(Job::Reset(kind), Work::Handling);
                 break;
             }
             match self.lifecycle.take_action(now, !self.schedule.is_empty()) {
@@ -251,9 +249,12 @@ impl Actor {
         self.send_positions(now);
     }
 
-    /// Whether a handle was disconnected with a reset, and the card was not reset since.
-    fn owes_reset(&self) -> bool {
-        *self.owed_reset.borrow() == Some(self.marks.resets())
+    /// The reset that is due outside of any turn: no member of the group is left that may use the state in the card, or
+    /// a caller without a turn has requested it and there was none since.
+    fn due_reset(&self) -> Option<ResetKind> {
+        let requested = self.reset_request.borrow().filter(|request| request.resets == self.marks.resets());
+        let isolation = self.schedule.is_reset_due().then_some(self.isolation_reset);
+        requested.map(|request| request.kind).max(isolation)
     }
 
     /// Gives the idle card thread a job.

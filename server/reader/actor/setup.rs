@@ -96,7 +96,7 @@ pub fn spawn(setup: ReaderSetup, tasks: &TaskTracker) -> io::Result<mpsc::Sender
         turns_moved: setup.turns_moved,
         lifecycle,
         marks,
-        owed_reset: setup.requests.owed_reset,
+        reset_request: setup.requests.reset_request,
         last_caller: None,
         leases: Leases::after(setup.first_lease),
         jobs,

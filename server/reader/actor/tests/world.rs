@@ -101,7 +101,7 @@ impl World {
                 now,
             ),
             marks: Arc::default(),
-            owed_reset: requests.owed_reset.clone(),
+            reset_request: requests.reset_request.clone(),
             last_caller: None,
             leases: Leases::default(),
             jobs: to_thread,
