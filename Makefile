@@ -98,7 +98,7 @@ release-check: setup ## checks too long for CI: all packages, the longest tests,
 	$(call step,cargo build --locked --release -p cardbroker-server -p cardbroker)
 	$(call step,CARDBROKER_LONG_TESTS=1 cargo test --locked --workspace --no-fail-fast)
 	$(call step,PROBES=1000 cargo test --locked -p cardbroker-tests --test e2e card_probe)
-	$(call step,CONVERSATIONS=1000000 cargo test --locked -p cardbroker-server --lib random_conversations)
+	$(call step,CONVERSATIONS=1000000 cargo test --locked -p cardbroker-server --lib conversations::)
 	$(call step,PROMPTS=120 cargo test --locked -p cardbroker-tests --test e2e pcsc_prompts -- --nocapture)
 	$(call step,tests/conformance/run)
 	$(call step,tests/fuzz/run 600)

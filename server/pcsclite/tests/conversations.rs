@@ -55,8 +55,10 @@ fn requests() -> impl Strategy<Value = Request> {
     ]
 }
 
-/// Has the conversation. `last`: the bytes with which the program ends it.
-async fn talk(mut program: Program, requests: Vec<Request>, last: &[u8]) {
+/// The minor version of the protocol, the requests, and the bytes with which the program ends the conversation.
+type Talk = (u32, Vec<Request>, Vec<u8>);
+
+async fn talk(mut program: Program, (minor, requests, last): Talk) {
     let mut handles: Vec<u32> = Vec::new();
     for request in requests {
         let handle = |index: usize| handles.get(index).copied();
@@ -112,7 +114,15 @@ async fn talk(mut program: Program, requests: Vec<Request>, last: &[u8]) {
             }
             Request::WaitAndStop => {
                 program.send(0x13, &[], &[]).await;
-                program.receive(16 * 184).await;
+                if minor == 6 {
+                    program.send(0x16, &[], &[]).await;
+                    program.receive(4).await;
+                    program.send(0x17, &[], &[]).await;
+                    program.receive(64 * 184).await;
+                } else {
+                    program.receive(16 * 184).await;
+                }
+                // Either the answer, or the signal of a change that came before.
                 program.send(0x14, &[], &[]).await;
                 program.receive(8).await;
             }
@@ -122,8 +132,8 @@ async fn talk(mut program: Program, requests: Vec<Request>, last: &[u8]) {
             }
         }
     }
-    assert_eq!(program.call(0x11, &[4, 5, 0]).await, [4, 5, 0], "the stream is in step");
-    program.send(u32::MAX, last, &[]).await;
+    assert_eq!(program.call(0x11, &[4, minor, 0]).await, [4, minor, 0], "the stream is in step");
+    program.send(u32::MAX, &last, &[]).await;
     assert!(program.is_closed().await);
 }
 
@@ -132,12 +142,15 @@ fn random_conversations_stay_in_step() {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let world = runtime.block_on(World::new(PcscliteConfig::default()));
     let world = std::cell::RefCell::new(world);
-    holds(conversations(), (vec(requests(), 0..8), vec(any::<u8>(), 0..20)), |(requests, last)| {
+    // Two programs at the same time, in one process or in two.
+    let talks = || (4..=6_u32, vec(requests(), 0..8), vec(any::<u8>(), 0..20));
+    holds(conversations(), (talks(), talks(), 1..=2_u32), |(first, second, pid)| {
         let world = &mut *world.borrow_mut();
         runtime.block_on(async {
             world.open_another_door();
-            let program = world.program(1, 4).await;
-            talk(program, requests, &last).await;
+            let programs = [world.program(1, first.0).await, world.program(pid, second.0).await];
+            let [one, two] = programs;
+            tokio::join!(talk(one, first), talk(two, second));
         });
         Ok(())
     });
