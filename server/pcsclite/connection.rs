@@ -202,7 +202,7 @@ impl Connection {
             Request::Version { major, minor } => {
                 let agreed = Agreed::with(major, minor);
                 self.version = agreed.version;
-                debug!(version = ?agreed.version, "the version of the protocol");
+                debug!(version = ?agreed.version, "the PC/SC program speaks this version of the protocol");
                 Reply::Version(agreed)
             }
             Request::Establish { scope } if scope > MAX_SCOPE => Reply::Code(Code::INVALID_VALUE),
@@ -227,9 +227,14 @@ impl Connection {
 
     /// Sends the answer to a request.
     pub(super) async fn answer(&mut self, message: &Message, reply: Reply<'_>) -> Result<(), Ended> {
-        if matches!(&reply, Reply::Code(code) if code.is_refusal()) {
-            self.has_refused = true;
-            self.shared.budgets.charge(&self.user);
+        if let Reply::Code(code) = reply
+            && !code.is_success()
+        {
+            debug!(function = message.request.function(), %code, "a PC/SC call was refused");
+            if code.is_refusal() {
+                self.has_refused = true;
+                self.shared.budgets.charge(&self.user);
+            }
         }
         self.input.send(&message.answer(reply)).await
     }

@@ -190,9 +190,9 @@ impl Shared {
             let _place = place;
             let Ok(groups) = Groups::join(shared.broker.groups(), &caller, entrance) else { return };
             let mut connection = Connection::new(shared, stream, caller, groups, closing);
-            debug!("connected");
+            debug!("a PC/SC program has connected");
             let ended = connection.run().await;
-            debug!(reason = %ended, "disconnected");
+            debug!(reason = %ended, "a PC/SC program has disconnected");
         };
         connections.spawn(serve.instrument(span));
     }

@@ -1,10 +1,18 @@
 //! The result codes of PC/SC, with the numbers of pcsc-lite, and the code for each failure of the broker.
 
+use std::fmt;
+
 use crate::error::{Delivery, Failure, Reason};
 
-/// A result code of PC/SC.
+/// A result code of PC/SC. Displayed in hexadecimal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Code(pub u32);
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#010x}", self.0)
+    }
+}
 
 #[allow(missing_docs, reason = "the names and meanings are those of PC/SC, without SCARD_E_, SCARD_W_ and SCARD_F_")]
 impl Code {
@@ -81,7 +89,16 @@ impl From<&Failure> for Code {
             Reason::HeldElsewhere | Reason::QueueFull | Reason::QueueTimeout | Reason::DeadlineNear => {
                 Self::SHARING_VIOLATION
             }
-            _ => Self::INTERNAL_ERROR,
+            // No reason of the door's own requests, which have one command and no id.
+            Reason::CardLost
+            | Reason::ResponseTooLarge
+            | Reason::ResponseLost
+            | Reason::StatusWord
+            | Reason::OutcomesFull
+            | Reason::RequestIdReused
+            | Reason::OverBudget
+            | Reason::ConfigurationRefused
+            | Reason::Internal => Self::INTERNAL_ERROR,
         }
     }
 }

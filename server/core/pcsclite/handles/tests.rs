@@ -73,7 +73,10 @@ fn a_process_never_waits_for_its_own_handles() {
     assert_eq!(handles.end(2, CARD).code, Code::SHARING_VIOLATION);
     assert_eq!(handles.begin(3, CARD), Ask::Turn, "another process waits");
     assert_eq!(handles.begin(1, CARD), Ask::Ready, "transactions nest");
-    assert_eq!([handles.end(1, CARD), handles.end(1, CARD)].map(|end| end.is_last), [false, true]);
+    for keeps in [true, false] {
+        assert!(handles.end(1, CARD).was_open);
+        assert_eq!(handles.keeps_turn(1), keeps);
+    }
     assert_eq!(handles.end(1, CARD).code, Code::NOT_TRANSACTED);
     assert_eq!(handles.begin(2, CARD), Ask::Turn, "a resting turn is given up");
 }
@@ -84,7 +87,7 @@ fn a_reset_is_news_to_users_of_the_card_until_they_reconnect() {
     use_card(&mut handles, 1, &card(0, 0), 0).unwrap();
     handles.on_turn(2, &card(0, 0), true, None).unwrap();
     handles.on_reset(2, 1, false);
-    assert_eq!(handles.end(2, CARD), End { code: Code::RESET_CARD, was_open: true, is_last: true });
+    assert_eq!(handles.end(2, CARD), End { code: Code::RESET_CARD, was_open: true });
     handles.on_turn_over(2, 1);
     let codes = [1, 2, 3].map(|id| handles.status(id, CARD));
     assert_eq!(codes, [Code::RESET_CARD, Code::RESET_CARD, Code::SUCCESS], "the third has sent nothing");

@@ -23,13 +23,11 @@ pub struct End {
     pub code: Code,
     /// Whether the handle was in a transaction.
     pub was_open: bool,
-    /// Whether the outermost transaction has ended, so that the turn may end.
-    pub is_last: bool,
 }
 
 impl End {
     fn refused(code: Code) -> Self {
-        Self { code, was_open: false, is_last: false }
+        Self { code, was_open: false }
     }
 }
 
@@ -124,7 +122,7 @@ impl<U: Clone + Eq + Hash> Handles<U> {
             return End::refused(code);
         }
         handle.depth -= 1;
-        End { code: judged.err().unwrap_or(Code::SUCCESS), was_open: true, is_last: handle.depth == 0 }
+        End { code: judged.err().unwrap_or(Code::SUCCESS), was_open: true }
     }
 
     /// Whether the handle's own process keeps a turn at the same reader, for which the handle must not wait.
