@@ -153,6 +153,9 @@ bool has_ended(std::uint32_t pid, std::optional<std::uint64_t> start_time) {
 }
 
 std::variant<EndpointFile, Finding> read_endpoint_file(const Place& place, uid_t uid) {
+    if (place.path.empty()) {
+        return Finding{Finding::Kind::Missing, "no such place: LOCALAPPDATA is no absolute path"};
+    }
     if (std::optional<Finding> finding = walk(place, uid)) return at(place.path, *std::move(finding));
     std::variant<std::string, Finding> text = read(place.path, uid);
     if (const Finding* const finding = std::get_if<Finding>(&text)) return *finding;

@@ -5,6 +5,7 @@
 #include <sys/un.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -107,7 +108,11 @@ Place endpoint_file_place(uid_t uid, const std::string& runtime) {
 }
 
 Place endpoint_file_place_on_windows(const std::string& local_data) {
-    return {local_data + "\\cardbroker\\endpoint.json", true};
+    const auto is_separator = [](char letter) { return letter == '\\' || letter == '/'; };
+    const bool has_drive = local_data.size() >= 3 && std::isalpha(static_cast<unsigned char>(local_data[0])) &&
+                           local_data[1] == ':' && is_separator(local_data[2]);
+    const bool is_share = local_data.size() >= 3 && local_data.compare(0, 2, "\\\\") == 0;
+    return {has_drive || is_share ? local_data + "\\cardbroker\\endpoint.json" : "", true};
 }
 
 std::string user_name(uid_t uid) { return uid == 0 ? "root" : "uid " + std::to_string(uid); }

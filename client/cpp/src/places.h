@@ -51,7 +51,8 @@ std::vector<Place> places(uid_t uid, const std::string& runtime);
 
 /// The place of a user's endpoint file: beside the first default socket.
 Place endpoint_file_place(uid_t uid, const std::string& runtime);
-/// The same on Windows, by the value of `LOCALAPPDATA`.
+/// The same on Windows, by the value of `LOCALAPPDATA`. The path is empty without an absolute path there: a relative
+/// one would lead to the current folder, where others may put files.
 Place endpoint_file_place_on_windows(const std::string& local_data);
 
 /// Whether a client without an endpoint uses the port in the endpoint file: on Windows, where gRPC cannot use the

@@ -201,6 +201,16 @@ TEST_CASE("the endpoint file lies beside the default socket") {
     CHECK(endpoint_file_place_on_windows("C:\\me").path == "C:\\me\\cardbroker\\endpoint.json");
 }
 
+TEST_CASE("without a folder of local data no file is read") {
+    for (const std::string local : {"", "me", ".", "C:me", "\\me"}) {
+        CAPTURE(local);
+        const auto found = read_endpoint_file(endpoint_file_place_on_windows(local), 7);
+        REQUIRE(std::holds_alternative<Finding>(found));
+        CHECK(std::get<Finding>(found).kind == Finding::Kind::Missing);
+        CHECK(std::get<Finding>(found).text.rfind("no such place", 0) == 0);
+    }
+}
+
 TEST_CASE("only on Windows the endpoint file is used without being named") {
     CHECK(targets_of(std::nullopt, true).front().endpoint.is_auto());
     for (const Target& target : targets_of(std::nullopt, false)) CHECK(target.endpoint.is_unix());

@@ -33,6 +33,9 @@ export interface EndpointFile {
 /** Reads the file of a broker that still runs, if no other user decides what is there; else says why not. */
 export async function readEndpointFile(place: Place, uid: number | undefined): Promise<EndpointFile | Finding> {
   const { path } = place;
+  if (!path) {
+    return { kind: "missing", text: "no such place: LOCALAPPDATA is no absolute path", waitingHelps: false };
+  }
   // Without user numbers, on Windows, the system protects the folder of a user's data.
   const finding = uid === undefined ? undefined : walk(place, uid);
   if (finding) {

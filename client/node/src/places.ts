@@ -75,10 +75,18 @@ export function places(environment: NodeJS.ProcessEnv, uid: number): Place[] {
   return [{ path: join(runtime, "cardbroker/cardbroker.sock"), isOwn: true }, system];
 }
 
-/** The place of a user's endpoint file: beside the first default socket. */
+/** An absolute path on Windows: of a drive, or of a share. `\\x` is relative to the current drive. */
+const ABSOLUTE_ON_WINDOWS = /^([A-Za-z]:[\\/]|\\\\[^\\])/;
+
+/**
+ * The place of a user's endpoint file: beside the first default socket. Its path is empty on Windows without an absolute
+ * path in LOCALAPPDATA: a relative one would lead to the current folder, where others may put files.
+ */
 export function endpointFilePlace(environment: NodeJS.ProcessEnv, uid: number, platform = process.platform): Place {
   if (platform === "win32") {
-    return { path: win32.join(environment.LOCALAPPDATA ?? "", "cardbroker", ENDPOINT_FILE), isOwn: true };
+    const folder = environment.LOCALAPPDATA ?? "";
+    const path = ABSOLUTE_ON_WINDOWS.test(folder) ? win32.join(folder, "cardbroker", ENDPOINT_FILE) : "";
+    return { path, isOwn: true };
   }
   const [{ path, isOwn }] = places(environment, uid) as [Place];
   return { path: join(dirname(path), ENDPOINT_FILE), isOwn };

@@ -76,6 +76,14 @@ test("the file lies beside the default socket", () => {
   assert(findTargets(undefined, {}, 7).every(({ text }) => text.startsWith("unix:")));
 });
 
+test("without a folder of local data no file is read", async () => {
+  for (const LOCALAPPDATA of [undefined, "", "me", ".", "C:me", "\\me"]) {
+    const place = endpointFilePlace({ LOCALAPPDATA }, 7, "win32");
+    const found = await readEndpointFile(place, 7);
+    assert("kind" in found && found.kind === "missing" && found.text.startsWith("no such place"), LOCALAPPDATA);
+  }
+});
+
 test("a process with the same number is not the broker", () => {
   const stat = readFileSync("/proc/self/stat", "utf8");
   const start = Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19]);

@@ -60,6 +60,18 @@ def test_the_file_lies_beside_the_default_socket() -> None:
     assert place.path == r"C:\Users\me\AppData\Local\cardbroker\endpoint.json"
 
 
+def test_without_a_folder_of_local_data_no_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The current folder is no place for it.
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cardbroker").mkdir()
+    for name in ("cardbroker/endpoint.json", "cardbroker\\endpoint.json"):
+        (tmp_path / name).write_text("{}")
+    for local in ({}, *({"LOCALAPPDATA": value} for value in ("", "me", ".", "C:me", r"\me"))):
+        found = read_endpoint_file(endpoint_file_place(local, 7, "win32"), 7)
+        assert isinstance(found, Finding), local
+        assert (found.kind, found.text.split(":")[0]) == ("missing", "no such place"), local
+
+
 def test_only_on_windows_the_file_is_used_without_being_named() -> None:
     assert [str(target.endpoint) for target in default_targets({"LOCALAPPDATA": "C:\\x"}, "win32")] == ["tcp:auto"]
     for platform in ("linux", "darwin"):

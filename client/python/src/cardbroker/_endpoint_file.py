@@ -62,14 +62,21 @@ class EndpointFile:
 
 
 def endpoint_file_place(environment: Mapping[str, str], uid: int, platform: str = sys.platform) -> Place:
-    """The place of this user's endpoint file: beside the first default socket."""
+    """The place of this user's endpoint file: beside the first default socket.
+
+    Its path is empty on Windows without an absolute path in LOCALAPPDATA: a relative one would lead to the current
+    folder, where others may put files.
+    """
     if platform == "win32":
-        return Place(str(PureWindowsPath(environment.get("LOCALAPPDATA", ""), "cardbroker", NAME)), is_own=True)
+        folder = PureWindowsPath(environment.get("LOCALAPPDATA", ""))
+        return Place(str(folder / "cardbroker" / NAME) if folder.is_absolute() else "", is_own=True)
     return places(environment, uid)[0].beside(NAME)
 
 
 def read_endpoint_file(place: Place, uid: int) -> EndpointFile | Finding:
     """Reads the file of a broker that still runs, if no other user decides what is there; else says why not."""
+    if not place.path:
+        return Finding("missing", "no such place: LOCALAPPDATA is no absolute path")
     # The folder of a user's data on Windows is protected by the system.
     finding = walk(place, uid) if sys.platform != "win32" else None
     if finding:
