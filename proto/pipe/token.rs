@@ -10,8 +10,8 @@ use std::{
 use windows_sys::Win32::{
     Foundation::{ERROR_INSUFFICIENT_BUFFER, HANDLE},
     Security::{
-        GetTokenInformation, IsTokenRestricted, SID_AND_ATTRIBUTES, TOKEN_GROUPS, TOKEN_INFORMATION_CLASS, TOKEN_QUERY,
-        TOKEN_USER, TokenGroups, TokenUser,
+        GetTokenInformation, SID_AND_ATTRIBUTES, TOKEN_GROUPS, TOKEN_INFORMATION_CLASS, TOKEN_QUERY, TOKEN_USER,
+        TokenGroups, TokenRestrictedSids, TokenUser,
     },
     System::{
         SystemServices::{SE_GROUP_ENABLED, SE_GROUP_USE_FOR_DENY_ONLY},
@@ -26,6 +26,9 @@ const ROOM: usize = 4 * 1_024;
 
 /// The maximum bytes of an answer: a token has at most about a thousand groups of at most 84 bytes.
 const MAX_ROOM: usize = 256 * 1_024;
+
+/// Wine's codes for a question that it does not know: `ERROR_INVALID_FUNCTION`, `ERROR_CALL_NOT_IMPLEMENTED`.
+const NOT_IMPLEMENTED: [i32; 2] = [1, 120];
 
 /// The user of an access token, with the groups that the token has in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,9 +48,7 @@ impl Identity {
     /// restricted to some SIDs: such a process may not use everything that the user may.
     pub(crate) fn of(token: &impl AsHandle) -> io::Result<Self> {
         let (user, attributes) = user_with_attributes(token)?;
-        // SAFETY: the token is open during the call, which takes nothing else.
-        let is_restricted = unsafe { IsTokenRestricted(token.as_handle().as_raw_handle()) } != 0;
-        if is_restricted || is_for_denials(attributes) {
+        if is_restricted(token)? || is_for_denials(attributes) {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the token is that of a restricted process"));
         }
         Ok(Self { user, groups: enabled_groups(token)? })
@@ -96,6 +97,19 @@ fn user_with_attributes(token: &impl AsHandle) -> io::Result<(Sid, u32)> {
     let user = unsafe { answer.start::<TOKEN_USER>()?.read() }.User;
     // SAFETY: the system has put a valid SID behind the `TOKEN_USER`, into the same buffer, which lives on.
     Ok((unsafe { Sid::read(user.Sid) }?, user.Attributes))
+}
+
+/// Whether the token is restricted to some SIDs. `IsTokenRestricted` has one answer for "no" and for an error.
+fn is_restricted(token: &impl AsHandle) -> io::Result<bool> {
+    let answer = match Answer::get(token, TokenRestrictedSids) {
+        // Wine does not know the question, and has no restricted tokens. Windows knows it, and has another code for an
+        // unknown one.
+        Err(error) if error.raw_os_error().is_some_and(|code| NOT_IMPLEMENTED.contains(&code)) => return Ok(false),
+        answer => answer?,
+    };
+    // SAFETY: the answer to `TokenRestrictedSids` begins with the number of SIDs, which fits and is aligned by the
+    // contract of `start`.
+    Ok(unsafe { answer.start::<u32>()?.read() } != 0)
 }
 
 fn enabled_groups(token: &impl AsHandle) -> io::Result<Vec<Sid>> {
