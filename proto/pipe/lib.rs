@@ -12,6 +12,7 @@
 //! | `file` | files and folders with an access list, and the lists of others |
 //! | `rights` | whether an access list gives others rights |
 //! | `process` | whether another process runs |
+//! | `system_folder` | the folder of the system's own programs |
 //! | `event_log` | events for the administrator |
 //!
 //! The crate holds all unsafe code for Windows. Each unsafe block calls one function of the system, and its comment
@@ -36,6 +37,8 @@ mod rights;
 mod server;
 #[cfg(windows)]
 mod sid;
+#[cfg(windows)]
+mod system_folder;
 #[cfg(test)]
 #[cfg(windows)]
 mod tests;
@@ -52,6 +55,7 @@ pub use self::{
     process::{ProcessState, process_state},
     server::{Access, client_identity, client_process},
     sid::Sid,
+    system_folder::system_folder,
     token::{Identity, own_identity, own_user},
 };
 pub use self::{

@@ -18,6 +18,10 @@ const WRITE: u32 = 0x0000_0002
     | 0x1000_0000
     | 0x0200_0000;
 
+/// Rights by which a folder, or a folder in it, can be removed or get another name: those of [`WRITE`] without
+/// `FILE_WRITE_DATA`, `FILE_APPEND_DATA` and `GENERIC_WRITE`, which let new entries be made.
+const REPLACE: u32 = WRITE & !(0x0000_0002 | 0x0000_0004 | 0x4000_0000);
+
 /// The accounts that may do everything on this machine, and the stand-ins for the owner, who is judged alone.
 const TRUSTED: [&str; 5] = [SYSTEM, ADMINISTRATORS, TRUSTED_INSTALLER, OWNER_RIGHTS, CREATOR_OWNER];
 
@@ -66,7 +70,7 @@ impl FileAccess {
     /// # Errors
     /// The first excess.
     pub fn check_secret(&self, own: &str) -> Result<(), Excess> {
-        self.check(own, READ)
+        self.check(own, WRITE, READ)
     }
 
     /// Judges a file or a folder that others may read: nobody but this user, SYSTEM and the administrators may own or
@@ -75,17 +79,27 @@ impl FileAccess {
     /// # Errors
     /// The first excess.
     pub fn check_unchangeable(&self, own: &str) -> Result<(), Excess> {
-        self.check(own, 0)
+        self.check(own, WRITE, 0)
     }
 
-    fn check(&self, own: &str, read: u32) -> Result<(), Excess> {
+    /// Judges a folder on the way to a file that nobody but this user, SYSTEM and the administrators may change: nobody
+    /// else may own the folder, remove or rename it or a folder in it. Others may make new entries, as they may in the
+    /// first folder of a drive.
+    ///
+    /// # Errors
+    /// The first excess.
+    pub fn check_way(&self, own: &str) -> Result<(), Excess> {
+        self.check(own, REPLACE, 0)
+    }
+
+    fn check(&self, own: &str, write: u32, read: u32) -> Result<(), Excess> {
         let is_trusted = |sid: &str| sid == own || TRUSTED.contains(&sid);
         if !is_trusted(&self.owner) {
             return Err(Excess::Owner(self.owner.clone()));
         }
         for entry in self.entries.as_ref().ok_or(Excess::Unclear)? {
             match entry {
-                Entry::Allow { sid, rights } if !is_trusted(sid) && rights & WRITE != 0 => {
+                Entry::Allow { sid, rights } if !is_trusted(sid) && rights & write != 0 => {
                     return Err(Excess::Write(sid.clone()));
                 }
                 Entry::Allow { sid, rights } if !is_trusted(sid) && rights & read != 0 => {
@@ -141,6 +155,30 @@ mod tests {
         }
         let harmless = access(OWN, &[(USERS, 0x0012_0080)]);
         assert_eq!(harmless.check_secret(OWN), Ok(()), "attributes and the list itself are no secret");
+    }
+
+    #[test]
+    fn the_service_does_not_trust_the_user_who_installs_it() {
+        let anna = || "S-1-5-21-7".to_owned();
+        let entry = access(ADMINISTRATORS, &[(SYSTEM, ALL), (&anna(), ALL)]);
+        assert_eq!(entry.check_unchangeable(SYSTEM), Err(Excess::Write(anna())));
+        assert_eq!(entry.check_way(SYSTEM), Err(Excess::Write(anna())));
+        assert_eq!(access(&anna(), &[]).check_unchangeable(SYSTEM), Err(Excess::Owner(anna())));
+        assert_eq!(access(&anna(), &[]).check_secret(SYSTEM), Err(Excess::Owner(anna())));
+        assert_eq!(access(ADMINISTRATORS, &[(TRUSTED_INSTALLER, ALL)]).check_unchangeable(SYSTEM), Ok(()));
+    }
+
+    #[test]
+    fn others_may_make_entries_on_the_way_and_replace_none() {
+        // `C:\` lets users add folders; a folder that was made in it lets them do all that "Modify" means.
+        let way = |rights| access(TRUSTED_INSTALLER, &[(ADMINISTRATORS, ALL), (USERS, rights)]).check_way(SYSTEM);
+        for rights in [0x0000_0004, 0x0012_0116, 0x4000_0000, READ_AND_EXECUTE] {
+            assert_eq!(way(rights), Ok(()), "{rights:#x}");
+        }
+        for rights in [0x0013_01bf, 0x40, 0x0001_0000, 0x0004_0000, 0x0008_0000, 0x1000_0000, 0x0200_0000] {
+            assert_eq!(way(rights), Err(Excess::Write(USERS.to_owned())), "{rights:#x}");
+        }
+        assert_eq!(access(OWN, &[]).check_way(SYSTEM), Err(Excess::Owner(OWN.to_owned())));
     }
 
     #[test]

@@ -115,6 +115,18 @@ impl Service {
         self.wait_for_state("RUNNING").map(drop)
     }
 
+    /// Starts a program that sends a slow command, and waits until it has the card.
+    fn start_slow_command(&self) -> anyhow::Result<Program> {
+        let mut slow = program("cardbroker")?;
+        slow.args(["--endpoint", &self.pipe, "transmit", "simulated-reader-00", SLOW]);
+        let slow = Program::spawn(&mut slow)?;
+        wait_for("the command", || {
+            let status: Value = serde_json::from_str(&self.run(&["--json", "status"])?.out).unwrap_or_default();
+            Ok((!status["readers"][0]["holder"].is_null()).then_some(()))
+        })?;
+        Ok(slow)
+    }
+
     fn state(&self) -> anyhow::Result<State> {
         let told = control("query")?;
         let words: Vec<_> = told.out.split_whitespace().collect();
@@ -181,13 +193,7 @@ fn a_stop_drains_and_shows_its_progress() -> anyhow::Result<()> {
     let service = Service::prepare()?;
     ensure!(service.install()?.code == Some(0));
     service.start()?;
-    let mut slow = program("cardbroker")?;
-    slow.args(["--endpoint", &service.pipe, "transmit", "simulated-reader-00", SLOW]);
-    let mut slow = Program::spawn(&mut slow)?;
-    wait_for("the command", || {
-        let status: Value = serde_json::from_str(&service.run(&["--json", "status"])?.out).unwrap_or_default();
-        Ok((!status["readers"][0]["holder"].is_null()).then_some(()))
-    })?;
+    let mut slow = service.start_slow_command()?;
     let stopped = control("stop")?;
     ensure!(stopped.code == Some(0), "{stopped:?}");
     let stopping = service.state()?;
@@ -246,11 +252,34 @@ fn a_program_that_others_may_change_is_not_installed() -> anyhow::Result<()> {
     use std::os::unix::fs::PermissionsExt;
 
     let service = Service::prepare()?;
-    let installed = on_drive("Program Files/cardbroker/cardbrokerd.exe")?;
-    fs::set_permissions(&installed, fs::Permissions::from_mode(0o777))?;
-    let refused = service.install()?;
-    fs::set_permissions(&installed, fs::Permissions::from_mode(0o755))?;
-    ensure!(refused.code == Some(1) && refused.err.contains("can be changed by"), "{refused:?}");
-    ensure!(control("query")?.code == Some(1), "nothing was installed");
+    // The last one: who may rename a folder above may put another one there.
+    for (path, named) in [
+        ("Program Files/cardbroker/cardbrokerd.exe", r"C:\Program Files\cardbroker\cardbrokerd.exe can"),
+        ("Program Files/cardbroker", r"C:\Program Files\cardbroker can"),
+        ("Program Files", r"C:\Program Files can"),
+    ] {
+        let installed = on_drive(path)?;
+        fs::set_permissions(&installed, fs::Permissions::from_mode(0o777))?;
+        let refused = service.install()?;
+        fs::set_permissions(&installed, fs::Permissions::from_mode(0o755))?;
+        ensure!(refused.code == Some(1) && refused.err.contains(&format!("{named} be changed by")), "{refused:?}");
+        ensure!(control("query")?.code == Some(1), "nothing was installed");
+    }
     Ok(())
+}
+
+#[test]
+fn a_folder_that_others_may_change_ends_the_next_start() -> anyhow::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+
+    let service = Service::prepare()?;
+    ensure!(service.install()?.code == Some(0));
+    let folder = on_drive("ProgramData/cardbroker")?;
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o777))?;
+    control("start")?;
+    let ended =
+        wait_for("the end", || Ok(Some(service.state()?).filter(|state| state.name == "STOPPED" && state.exit != 0)));
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))?;
+    ensure!(ended?.exit == 3);
+    service.start()
 }

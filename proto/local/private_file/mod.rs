@@ -11,6 +11,8 @@ use zeroize::Zeroizing;
 
 use crate::open::open_without_waiting;
 
+#[cfg(windows)]
+mod machine;
 #[cfg(unix)]
 #[path = "unix.rs"]
 mod os;
@@ -18,6 +20,8 @@ mod os;
 #[path = "windows.rs"]
 mod os;
 
+#[cfg(windows)]
+pub use self::machine::{excess_for_service, replaceable};
 use self::os::{check_access, check_mode, is_mounted_secret, is_no_file, is_root};
 pub use self::os::{create_folder, create_new, give_to_owner_of, lock_folder};
 #[cfg(windows)]

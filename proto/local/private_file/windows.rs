@@ -8,7 +8,7 @@ use std::{
 };
 
 use cardbroker_pipe::{
-    ADMINISTRATORS, Excess, Keeper, SYSTEM, access_of_file, account_with, create_file,
+    ADMINISTRATORS, Excess, FileAccess, Keeper, SYSTEM, access_of_file, account_with, create_file,
     create_folder as create_one_folder, own_identity, own_user, owner_of_file,
 };
 
@@ -23,6 +23,9 @@ pub(super) const CLOSE_TO_OTHERS: &str =
 
 /// `FILE_FLAG_BACKUP_SEMANTICS`, without which no folder can be opened.
 const FOLDERS_TOO: u32 = 0x0200_0000;
+
+/// `FILE_FLAG_OPEN_REPARSE_POINT`: a link itself is opened, not its target.
+const LINK_ITSELF: u32 = 0x0020_0000;
 
 /// `READ_CONTROL`: the right to read owner and access list.
 const READ_SECURITY: u32 = 0x0002_0000;
@@ -93,8 +96,14 @@ fn is_administrator() -> bool {
 }
 
 /// Opens a file or a folder to look at its owner and its access list alone.
-fn open_to_check(path: &Path) -> io::Result<File> {
+pub(super) fn open_to_check(path: &Path) -> io::Result<File> {
     File::options().access_mode(READ_SECURITY).custom_flags(FOLDERS_TOO).open(path)
+}
+
+/// Opens a file or a folder to look at it alone; `None` for a link, such as a junction, whose target is elsewhere.
+fn open_unless_link(path: &Path) -> io::Result<Option<File>> {
+    let file = File::options().access_mode(READ_SECURITY).custom_flags(FOLDERS_TOO | LINK_ITSELF).open(path)?;
+    Ok((!file.metadata()?.file_type().is_symlink()).then_some(file))
 }
 
 pub(super) fn is_no_file(_: &io::Error) -> bool {
@@ -109,14 +118,22 @@ pub(super) fn check_access(file: &File, _: &Metadata) -> Result<(), PrivateFileE
     }
 }
 
-/// The rights of other users than the administrators to a file or a folder, although nobody but they and this user may
-/// change it; `None` if there is nothing.
+/// The problem of a file or a folder that nobody but this user and the administrators may change, as the end of a
+/// sentence about it: the right of another user, or that it is a link; `None` if it has none.
 ///
 /// # Errors
 /// The operating system's.
 pub fn excess(path: &Path) -> io::Result<Option<String>> {
-    let access = access_of_file(&open_to_check(path)?)?;
-    Ok(access.check_unchangeable(own_user()?.as_str()).err().map(|excess| told(&excess)))
+    let own = own_user()?;
+    excess_if(path, |access| access.check_unchangeable(own.as_str()))
+}
+
+/// Whether a check finds a problem at `path` itself, which must be no link.
+pub(super) fn excess_if(path: &Path, check: impl Fn(&FileAccess) -> Result<(), Excess>) -> io::Result<Option<String>> {
+    match open_unless_link(path)? {
+        Some(file) => Ok(check(&access_of_file(&file)?).err().map(|excess| told(&excess))),
+        None => Ok(Some("is a link to another place".to_owned())),
+    }
 }
 
 /// Whether another user than the administrators may own or change an open file.
@@ -128,7 +145,7 @@ pub fn is_changeable_by_others(file: &impl AsHandle) -> io::Result<bool> {
 }
 
 /// An excess as the end of a sentence about the file.
-fn told(excess: &Excess) -> String {
+pub(super) fn told(excess: &Excess) -> String {
     let name = |sid: &str| {
         let known = sid.parse().ok().and_then(|sid| account_with(&sid).ok().flatten());
         known.map_or_else(|| sid.to_owned(), |(name, _)| name)

@@ -12,7 +12,7 @@ use cardbroker_local::config_folder::ConfigFolder;
 use super::{
     NAME,
     arguments::launch_arguments,
-    control,
+    control, places,
     registration::{self, Installed},
 };
 use crate::process::{
@@ -54,12 +54,22 @@ pub fn execute(command: ServiceCommand, flags: &Flags, serve: fn() -> Exit) -> E
     }
 }
 
-/// Checks the settings of the service to be: the installation reports a mistake, not a service that fails to start.
-fn check_settings(flags: &Flags) -> Result<(), crate::config::ConfigError> {
+/// Checks the settings of the service to be, for its account: the installation reports a mistake, not a service that
+/// fails to start.
+fn check_settings(flags: &Flags) -> Result<(), String> {
     // Without a file the daemon would look into the folder of the user who installs it.
     let default = Some(ConfigFolder::of_the_service().configuration()).filter(|file| file.exists());
-    let Some(config) = flags.config.clone().or(default) else { return Ok(()) };
-    Flags { config: Some(config), command: None, ..flags.clone() }.settings().map(drop)
+    let file = flags.config.clone().or(default);
+    let (mut tcp, mut tokens) = (flags.tcp, flags.tokens.clone());
+    if file.is_some() {
+        let settings = Flags { config: file.clone(), command: None, ..flags.clone() }.settings();
+        let listen = settings.map_err(|problem| problem.to_string())?.listen;
+        // That of this user is the default of a file that names none.
+        let is_named = listen.tokens != ConfigFolder::of_this_user().tokens();
+        (tcp, tokens) = (listen.tcp, Some(listen.tokens).filter(|_| is_named));
+    }
+    let tokens = tokens.unwrap_or_else(|| ConfigFolder::of_the_service().tokens());
+    places::problem_of_settings(file.as_deref(), tcp.map(|_| tokens.as_path())).map_or(Ok(()), Err)
 }
 
 fn absolute(path: &Path) -> OsString {

@@ -18,10 +18,10 @@ use windows_service::{
 };
 
 use super::{
-    NAME,
+    NAME, places,
     status::{Event, Phase, Status},
 };
-use crate::process::{flags::Exit, signals::Signal};
+use crate::process::{flags::Exit, signals::Signal, telemetry};
 
 /// `ERROR_FAILED_SERVICE_CONTROLLER_CONNECT`: the process was not started by the service control manager.
 const NOT_A_SERVICE: i32 = 1063;
@@ -136,7 +136,14 @@ fn serve(_: Vec<OsString>) {
     let _ = SERVICE.handle.set(handle);
     // The daemon serves even if the manager does not listen now.
     let _ = handle.set_service_status(system_status(Status::STARTING));
-    let exit = daemon();
+    // At each start: the list of the folder, or of one above it, may have been changed since the installation.
+    let exit = match places::prepare_folder() {
+        Ok(()) => daemon(),
+        Err(problem) => {
+            telemetry::report_end(&problem);
+            Exit::Config
+        }
+    };
     let _ = SERVICE.tell(Event::Ended(exit as u8));
 }
 

@@ -13,6 +13,9 @@ mod command;
 #[cfg(windows)]
 mod control;
 #[cfg(windows)]
+mod places;
+mod program_path;
+#[cfg(windows)]
 mod registration;
 mod status;
 

@@ -1,16 +1,14 @@
-//! The entries of the service in Windows: the service itself, the source of its events, and the folder of its files.
+//! The entries of the service in Windows: the service itself, and the source of its events.
 
 use std::{
-    env,
     ffi::OsString,
     fmt, io,
-    path::{Path, PathBuf},
+    path::PathBuf,
     thread,
     time::{Duration, Instant},
 };
 
-use cardbroker_local::{config_folder::ConfigFolder, private_file};
-use cardbroker_pipe::{Keeper, create_folder, register_source, unregister_source};
+use cardbroker_pipe::{register_source, unregister_source};
 use windows_service::{
     Error as ServiceError,
     service::{
@@ -20,7 +18,7 @@ use windows_service::{
     service_manager::{ServiceManager, ServiceManagerAccess},
 };
 
-use super::{NAME, control::into_io};
+use super::{NAME, control::into_io, places};
 use crate::process::telemetry::EVENT_SOURCE;
 
 const DISPLAY_NAME: &str = "Cardbroker";
@@ -41,7 +39,7 @@ const MARKED_FOR_DELETE: i32 = 1072;
 
 /// Why the service cannot be installed or removed, for people and with a remedy.
 #[derive(Debug)]
-pub(super) struct Problem(String);
+pub(super) struct Problem(pub(super) String);
 
 impl fmt::Display for Problem {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -53,7 +51,7 @@ impl std::error::Error for Problem {}
 
 impl Problem {
     /// The problem of a step, after "cannot".
-    fn of(action: &str, error: &io::Error) -> Self {
+    pub(super) fn of(action: &str, error: &io::Error) -> Self {
         Self(match error.raw_os_error() {
             Some(ACCESS_DENIED) => format!(
                 "cannot {action} without the rights of an administrator: do it in a console that was opened by \"Run \
@@ -84,11 +82,10 @@ pub(super) enum Installed {
 /// # Errors
 /// [`Problem`]; nothing was changed if others may change the program.
 pub(super) fn install(arguments: Vec<OsString>) -> Result<(Installed, Vec<String>), Problem> {
-    let program = env::current_exe().map_err(|error| Problem::of("find this program", &error))?;
-    check_program(&program)?;
+    let program = places::program()?;
     let access = ServiceManagerAccess::CONNECT | ServiceManagerAccess::CREATE_SERVICE;
     let manager = manager(access, "install the service")?;
-    prepare_folder()?;
+    places::prepare_folder()?;
     register_source(EVENT_SOURCE).map_err(|error| Problem::of("register the source of events", &error))?;
     let info = info(program, arguments);
     let failed = |error: ServiceError| Problem::of("install the service", &into_io(error));
@@ -165,41 +162,6 @@ fn restarts() -> ServiceFailureActions {
         reboot_msg: None,
         command: None,
         actions: Some(RESTARTS.map(restart).to_vec()),
-    }
-}
-
-/// Refuses a program that others may change: they could act as LocalSystem by it.
-fn check_program(program: &Path) -> Result<(), Problem> {
-    for path in [program, private_file::folder_of(program)] {
-        let action = format!("check {}", path.display());
-        if let Some(excess) = private_file::excess(path).map_err(|error| Problem::of(&action, &error))? {
-            return Err(Problem(format!(
-                "{} {excess}, who could act as LocalSystem by it: copy the programs to a folder that only \
-                 administrators can change, such as %ProgramFiles%\\cardbroker",
-                path.display()
-            )));
-        }
-    }
-    Ok(())
-}
-
-/// Makes the folder of the service's files, for SYSTEM and the administrators alone. Refuses one that others may
-/// change.
-fn prepare_folder() -> Result<(), Problem> {
-    let folder = ConfigFolder::of_the_service();
-    let folder = folder.path();
-    let action = format!("make the folder {}", folder.display());
-    match create_folder(folder, &Keeper::Machine) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(Problem::of(&action, &error)),
-        _ => {}
-    }
-    match private_file::excess(folder).map_err(|error| Problem::of(&action, &error))? {
-        None => Ok(()),
-        Some(excess) => Err(Problem(format!(
-            "{} {excess}: check its files, and then remove it or set owner and access list (takeown /A /F FOLDER, \
-             icacls FOLDER /inheritance:r /grant:r *S-1-5-18:(OI)(CI)F *S-1-5-32-544:(OI)(CI)F)",
-            folder.display()
-        ))),
     }
 }
 
