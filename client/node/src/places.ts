@@ -79,8 +79,8 @@ export function places(environment: NodeJS.ProcessEnv, uid: number): Place[] {
 const ABSOLUTE_ON_WINDOWS = /^([A-Za-z]:[\\/]|\\\\[^\\])/;
 
 /**
- * The place of a user's endpoint file: beside the first default socket. Its path is empty on Windows without an absolute
- * path in LOCALAPPDATA: a relative one would lead to the current folder, where others may put files.
+ * The place of a user's endpoint file: beside the first default socket. Its path is empty on Windows without an
+ * absolute path in LOCALAPPDATA: a relative one would lead to the current folder, where others may put files.
  */
 export function endpointFilePlace(environment: NodeJS.ProcessEnv, uid: number, platform = process.platform): Place {
   if (platform === "win32") {
