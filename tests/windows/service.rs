@@ -202,9 +202,13 @@ fn a_stop_drains_and_shows_its_progress() -> anyhow::Result<()> {
     ensure!(answer.contains("9000"), "{answer}");
     let ended = service.wait_for_state("STOPPED")?;
     ensure!(ended.exit == 0, "{ended:?}");
-    // It can be started again.
+    // It can be started again. A removal waits for the drain as well, and says so.
     service.start()?;
-    ensure!(service.run(&["readers"])?.code == Some(0));
+    let mut slow = service.start_slow_command()?;
+    let removed = daemon(&["service", "remove"])?;
+    ensure!(removed.code == Some(0) && removed.err.contains("waiting for the running service"), "{removed:?}");
+    let answer = slow.line()?;
+    ensure!(answer.contains("9000"), "{answer}");
     Ok(())
 }
 

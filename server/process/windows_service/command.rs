@@ -20,6 +20,9 @@ use crate::process::{
     telemetry,
 };
 
+/// The line of a removal that waits.
+const DRAINS: &str = "waiting for the running service to finish its commands and stop";
+
 /// Executes the subcommand. `serve` is the daemon, which `run` calls.
 pub fn execute(command: ServiceCommand, flags: &Flags, serve: fn() -> Exit) -> ExitCode {
     let failed = |exit: Exit, problem: &dyn std::fmt::Display| {
@@ -43,7 +46,7 @@ pub fn execute(command: ServiceCommand, flags: &Flags, serve: fn() -> Exit) -> E
                 }
             },
         },
-        ServiceCommand::Remove => match registration::remove() {
+        ServiceCommand::Remove => match registration::remove(|| telemetry::report(DRAINS)) {
             Err(problem) => failed(Exit::Failure, &problem),
             Ok(()) => print(&format!(
                 "removed the service {NAME}; its files stay in {}",

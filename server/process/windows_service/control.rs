@@ -85,7 +85,7 @@ impl Service {
     fn on_control(&self, control: ServiceControl) -> ServiceControlHandlerResult {
         match control {
             ServiceControl::Interrogate => {}
-            ServiceControl::Stop | ServiceControl::Shutdown => {
+            ServiceControl::Stop | ServiceControl::Preshutdown => {
                 // An error means that the manager is gone. The drain begins all the same.
                 let _ = self.tell(Event::Stopping);
                 self.stop.notify_one();
@@ -149,7 +149,9 @@ fn serve(_: Vec<OsString>) {
 
 /// A state in the system's form. A failure has the daemon's exit code as the service's own one.
 fn system_status(status: Status) -> SystemStatus {
-    let requests = ServiceControlAccept::STOP | ServiceControlAccept::SHUTDOWN | ServiceControlAccept::PARAM_CHANGE;
+    // A shutdown of Windows ends a service that takes SHUTDOWN after 5 s. One that takes PRESHUTDOWN is asked earlier,
+    // and may drain as at a stop.
+    let requests = ServiceControlAccept::STOP | ServiceControlAccept::PRESHUTDOWN | ServiceControlAccept::PARAM_CHANGE;
     let none = ServiceControlAccept::empty();
     let (current_state, controls_accepted, exit) = match status.phase {
         Phase::Starting => (ServiceState::StartPending, none, 0),

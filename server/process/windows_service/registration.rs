@@ -28,12 +28,20 @@ const DESCRIPTION: &str = "Shares the smart-card readers of this machine between
 const RESTARTS: [Duration; 3] = [Duration::from_secs(5), Duration::from_secs(30), Duration::from_secs(300)];
 const RESET_PERIOD: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// The longest time that a shutdown of Windows waits for the drain. Windows' own one was as long, and is 10 s by now.
+const SHUTDOWN_TIME: Duration = Duration::from_secs(3 * 60);
+
 /// How long `remove` waits for the end of the service, whose drain takes `shutdown.grace` at most.
 const STOP_TIME: Duration = Duration::from_secs(11 * 60);
 const STOP_LOOK: Duration = Duration::from_millis(100);
+/// The longest time of a stop without a drain. A removal that waits longer says so.
+const TELL_TIME: Duration = Duration::from_secs(1);
 
-/// Codes of the system: `ERROR_ACCESS_DENIED`, `ERROR_SERVICE_DOES_NOT_EXIST`, `ERROR_SERVICE_MARKED_FOR_DELETE`.
+/// Codes of the system: `ERROR_ACCESS_DENIED`, `ERROR_SERVICE_CANNOT_ACCEPT_CTRL`, `ERROR_SERVICE_NOT_ACTIVE`,
+/// `ERROR_SERVICE_DOES_NOT_EXIST`, `ERROR_SERVICE_MARKED_FOR_DELETE`.
 const ACCESS_DENIED: i32 = 5;
+const CANNOT_ACCEPT_NOW: i32 = 1061;
+const NOT_ACTIVE: i32 = 1062;
 const NO_SERVICE: i32 = 1060;
 const MARKED_FOR_DELETE: i32 = 1072;
 
@@ -101,28 +109,32 @@ pub(super) fn install(arguments: Vec<OsString>) -> Result<(Installed, Vec<String
     let extras = [
         ("description", service.set_description(DESCRIPTION)),
         ("restarts after failures", service.update_failure_actions(restarts())),
+        ("time for a drain at a shutdown", service.set_preshutdown_timeout(SHUTDOWN_TIME)),
         ("restarts after failures with an exit code", service.set_failure_actions_on_non_crash_failures(true)),
     ];
     let missing = extras.into_iter().filter_map(|(what, set)| Some((what, into_io(set.err()?))));
     Ok((installed, missing.map(|(what, error)| format!("Windows has not taken the {what}: {error}")).collect()))
 }
 
-/// Stops and removes the service and the source of its events. Its files stay.
+/// Stops and removes the service, and then the source of its events, which the stop itself still needs. Its files stay.
+/// Calls `on_wait` if the stop takes longer than a moment.
 ///
 /// # Errors
 /// [`Problem`], if there is no service, too.
-pub(super) fn remove() -> Result<(), Problem> {
+pub(super) fn remove(on_wait: impl FnOnce()) -> Result<(), Problem> {
     let manager = manager(ServiceManagerAccess::CONNECT, "remove the service")?;
     let access = ServiceAccess::STOP | ServiceAccess::QUERY_STATUS | ServiceAccess::DELETE;
     let service = open(&manager, access)?;
-    // Also what an earlier removal may have left.
+    if let Some(service) = &service {
+        stop(service, on_wait)?;
+        service.delete().map_err(|error| Problem::of("remove the service", &into_io(error)))?;
+    }
+    // Without a service, what an earlier removal may have left.
     let source = unregister_source(EVENT_SOURCE);
-    let Some(service) = service else {
-        return Err(Problem(format!("there is no service {NAME}: nothing was removed")));
-    };
-    stop(&service)?;
-    service.delete().map_err(|error| Problem::of("remove the service", &into_io(error)))?;
-    source.map_err(|error| Problem::of("remove the source of events", &error))
+    match service {
+        None => Err(Problem(format!("there is no service {NAME}: nothing was removed"))),
+        Some(_) => source.map_err(|error| Problem::of("remove the source of events", &error)),
+    }
 }
 
 fn manager(access: ServiceManagerAccess, action: &str) -> Result<ServiceManager, Problem> {
@@ -166,25 +178,36 @@ fn restarts() -> ServiceFailureActions {
 }
 
 /// Stops the service unless it has stopped, and waits for its end. One that starts takes no request yet, so it is asked
-/// again.
-fn stop(service: &Service) -> Result<(), Problem> {
+/// again. Calls `on_wait` if it takes longer than a moment.
+fn stop(service: &Service, on_wait: impl FnOnce()) -> Result<(), Problem> {
     let failed = |error: ServiceError| Problem::of("stop the service", &into_io(error));
-    let deadline = Instant::now() + STOP_TIME;
+    let (begin, mut on_wait) = (Instant::now(), Some(on_wait));
     loop {
         match service.query_status().map_err(failed)?.current_state {
             ServiceState::Stopped => return Ok(()),
             ServiceState::StopPending => {}
             _ => match service.stop().map_err(into_io) {
-                Err(error) if error.raw_os_error() == Some(ACCESS_DENIED) => {
-                    return Err(Problem::of("stop the service", &error));
-                }
-                // It has just ended, or it takes no request now.
+                Err(error) if !passes(error.raw_os_error()) => return Err(Problem::of("stop the service", &error)),
                 _ => {}
             },
         }
-        if Instant::now() > deadline {
-            return Err(Problem(format!("the service {NAME} does not end: stop it, and remove it then")));
+        match begin.elapsed() {
+            waited if waited > STOP_TIME => {
+                return Err(Problem(format!("the service {NAME} does not end: stop it, and remove it then")));
+            }
+            waited if waited > TELL_TIME => {
+                if let Some(on_wait) = on_wait.take() {
+                    on_wait();
+                }
+            }
+            _ => {}
         }
         thread::sleep(STOP_LOOK);
     }
+}
+
+/// Whether a refused request for a stop may be accepted soon, or is not needed any more.
+fn passes(code: Option<i32>) -> bool {
+    // Without a code the crate could not read the answer, which the next look does.
+    code.is_none_or(|code| [CANNOT_ACCEPT_NOW, NOT_ACTIVE].contains(&code))
 }
