@@ -11,6 +11,8 @@ use std::{
     net::SocketAddr,
     os::windows::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use cardbroker_local::{
@@ -25,6 +27,13 @@ use crate::{caller::own_token::OwnToken, listen::BindError, policy::accounts::ow
 
 /// `FILE_SHARE_READ`: others may read the file meanwhile, but neither change, remove nor replace it.
 const READERS_ONLY: u32 = 0x1;
+
+/// `ERROR_ACCESS_DENIED` and `ERROR_SHARING_VIOLATION`, by which Windows refuses to replace or remove an open file.
+const HELD: [i32; 2] = [5, 32];
+
+/// How long another program may keep the file open, and the pause between two tries.
+const PATIENCE: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// The exclusive right to the endpoint file, before the file is written.
 #[derive(Debug)]
@@ -111,7 +120,7 @@ impl Drop for EndpointGuard {
         // Closed first: nobody can remove the file while it is held.
         self.held = None;
         let path = &self.place.place.path;
-        if let Err(error) = fs::remove_file(path)
+        if let Err(error) = with_patience(|| fs::remove_file(path))
             && error.kind() != io::ErrorKind::NotFound
         {
             tracing::warn!(%error, file = %path.display(), "cannot remove the endpoint file");
@@ -148,10 +157,42 @@ fn write(place: &Place, text: &str) -> Result<File, BindError> {
         let mut file = Builder::new().prefix(".endpoint-").make_in(folder, private_file::create_new)?;
         file.write_all(text.as_bytes())?;
         // Closed before it is held, which its own right to write would contradict.
-        file.into_temp_path().persist(&place.path).map_err(|error| error.error)?;
+        let mut file = Some(file.into_temp_path());
+        with_patience(|| match file.take().map(|path| path.persist(&place.path)) {
+            Some(Err(error)) => {
+                file = Some(error.path);
+                Err(error.error)
+            }
+            _ => Ok(()),
+        })
+        .map_err(held_by_another)?;
         File::options().read(true).share_mode(READERS_ONLY).open(&place.path)
     };
     write().map_err(|error| problem(place, error.to_string()))
+}
+
+/// Tries again while another program, such as a reader of the file or one against viruses, keeps it open without
+/// letting others replace or remove it. Blocks for [`PATIENCE`] at most.
+fn with_patience<T>(mut action: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let begin = Instant::now();
+    loop {
+        match action() {
+            Err(error) if is_held(&error) && begin.elapsed() < PATIENCE => thread::sleep(PAUSE),
+            done => return done,
+        }
+    }
+}
+
+fn is_held(error: &io::Error) -> bool {
+    error.raw_os_error().is_some_and(|code| HELD.contains(&code))
+}
+
+/// The error of the system with its likely cause.
+fn held_by_another(error: io::Error) -> io::Error {
+    match is_held(&error) {
+        true => io::Error::other(format!("{error}: another program may have the file open: close it")),
+        false => error,
+    }
 }
 
 fn problem(place: &Place, problem: String) -> BindError {
@@ -198,6 +239,35 @@ mod tests {
         assert!(read_running(&place).is_ok());
         drop(port);
         fs::rename(&other, &place.path).unwrap();
+    }
+
+    #[test]
+    fn a_program_that_reads_the_file_delays_its_change() {
+        let (_folder, place) = folder_and_place();
+        let port = published(&place);
+        let reader = |time| {
+            let file = File::options().read(true).share_mode(READERS_ONLY).open(&place.path).unwrap();
+            thread::spawn(move || {
+                thread::sleep(time);
+                drop(file);
+            })
+        };
+        let short = reader(PATIENCE / 4);
+        drop(port);
+        assert!(!place.path.exists(), "it is removed once the program has closed it");
+        short.join().unwrap();
+        fs::write(&place.path, "left by a broker that was killed").unwrap();
+        let short = reader(PATIENCE / 4);
+        let port = published(&place);
+        assert!(read_running(&place).is_ok(), "it is replaced once the program has closed it");
+        short.join().unwrap();
+        drop(port);
+        fs::write(&place.path, "left by a broker that was killed").unwrap();
+        let long = reader(2 * PATIENCE);
+        let pem = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
+        let refused = EndpointPlace::take(place.clone()).unwrap().publish(([127, 0, 0, 1], 7).into(), pem);
+        assert!(refused.unwrap_err().to_string().contains("another program may have the file open"));
+        long.join().unwrap();
     }
 
     #[test]
