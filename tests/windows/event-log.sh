@@ -10,10 +10,10 @@ pipe="\\\\.\\pipe\\cardbroker\\event-log-$$"
 printf "listen.socket = '%s'\nreaders.simulate = 1\n" "$pipe" >"$folder/c.toml"
 export WINEDEBUG=-all,+eventlog
 daemon() {
-    "$RUN_IN_WINE" "$WINDOWS_PROGRAMS/cardbrokerd.exe" "$@"
+    timeout -s KILL 60 "$RUN_IN_WINE" "$WINDOWS_PROGRAMS/cardbrokerd.exe" "$@"
 }
 control() {
-    "$RUN_IN_WINE" "$WINDOWS_PROGRAMS/service-control.exe" cardbroker "$1"
+    timeout -s KILL 60 "$RUN_IN_WINE" "$WINDOWS_PROGRAMS/service-control.exe" cardbroker "$1"
 }
 is_in_state() {
     control query 2>/dev/null | grep -q "^$1"

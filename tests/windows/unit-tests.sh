@@ -4,7 +4,9 @@ set -eu
 failed=0 passed=0 ignored=0 broken=
 while read -r folder program; do
     cd "$folder"
-    output=$("$RUN_IN_WINE" "$program" --test-threads=2 2>&1 </dev/null) || broken="$broken $(basename "$program")"
+    # The longest takes some 20 s. A test that hangs in Wine is a failure.
+    output=$(timeout -s KILL 300 "$RUN_IN_WINE" "$program" --test-threads=2 2>&1 </dev/null) ||
+        broken="$broken $(basename "$program")"
     counts=$(printf '%s\n' "$output" | tr -d '\r' |
         sed -n 's/^test result: [a-zA-Z]*\. \([0-9]*\) passed; \([0-9]*\) failed; \([0-9]*\) ignored.*/\1 \2 \3/p')
     # A program that ends without a result has failed.
