@@ -105,6 +105,8 @@ release-check: setup ## checks too long for CI: all packages, the longest tests,
 	@$(MAKE) --no-print-directory bench ARGS=--quick
 	@$(MAKE) --no-print-directory deb rpm
 	$(call step,tests/windows/check-macos.sh)
+	$(call step,tests/windows/build.sh release)
+	$(call step,tests/windows/imports.sh release)
 	$(call step,packaging/release-check.sh)
 
 windows: setup ## the programs for Windows 7 in Wine: unit tests, stories (root, Debian 12; 15 min at first)
