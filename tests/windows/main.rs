@@ -1,6 +1,9 @@
 //! Stories with the Windows programs in Wine: a table of contents. Run them by `make windows`: they need
 //! `in-wine-namespace`.
 
+/// `cardbroker doctor`, and its check of PC/SC.
+#[cfg(test)]
+mod doctor;
 /// The original failure: a parent, its child, and a third program.
 #[cfg(test)]
 mod family;

@@ -74,7 +74,8 @@ impl Finding {
 
     /// One paragraph for people, with each step on lines of its own.
     pub(crate) fn paragraph(&self, paint: Paint) -> String {
-        let head = format!("{:9}{:<2$}", self.level.name(), self.check, INDENT - 9);
+        // Some checks have longer names than their column.
+        let head = format!("{:9}{:<2$}", self.level.name(), format!("{} ", self.check), INDENT - 9);
         let text = fill(&head, INDENT, &printable(&self.text));
         // Painted afterwards: the colour's characters have no width.
         let first = text.replacen(self.level.name(), &paint.paint(Some(self.level.colour()), self.level.name()), 1);

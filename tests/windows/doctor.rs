@@ -1,0 +1,65 @@
+//! `cardbroker doctor`: the programs of Windows that it asks, and the check of PC/SC whose output users of real
+//! machines send.
+
+use std::{env, process::Command};
+
+use anyhow::{Context, ensure};
+use cardbroker_tests::harness::{
+    pcscd::Pcscd,
+    run::{self, Run},
+};
+use serde_json::Value;
+
+use super::{
+    stage::{Stage, insert},
+    wine::program,
+};
+
+const POLICY: &str = r"HKLM\SOFTWARE\Policies\Microsoft\Windows\ScPnP";
+
+/// Edits the policy of plug and play.
+fn reg(arguments: &[&str]) -> anyhow::Result<Run> {
+    let wine = env::var_os("RUN_IN_WINE").context("run the stories by tests/windows/in-wine-namespace")?;
+    run::run(Command::new(wine).args(["reg", arguments[0], POLICY, "/v", "EnableScPnP", "/f"]).args(&arguments[1..]))
+}
+
+#[test]
+fn the_check_of_winscard_runs_to_its_end() -> anyhow::Result<()> {
+    let pcscd = Pcscd::start(1)?;
+    let _card = insert(&pcscd)?;
+    let mut check = program("cardbroker")?;
+    check.args(["doctor", "--winscard", "--no-wait", "--json"]).env("PCSCLITE_CSOCK_NAME", pcscd.socket());
+    let run = run::run(&mut check)?;
+    println!("{}", run.out);
+    ensure!(run.code == Some(0), "{run:?}");
+    let told: Value = serde_json::from_str(&run.out)?;
+    ensure!(told["system"].as_str().is_some_and(|system| system.contains("Windows")), "{run:?}");
+    let steps = told["steps"].as_array().context("no steps")?;
+    for expected in
+        ["service", "readers", "waits", "announcer", "hold", "reset", "direct", "second pipe", "second user"]
+    {
+        let step = steps.iter().find(|step| step["step"] == expected);
+        let step = step.with_context(|| format!("no step {expected}: {run:?}"))?;
+        ensure!(step["outcome"] != "failed", "{expected}: {run:?}");
+    }
+    ensure!(steps.iter().all(|step| step["step"] != "end"), "{run:?}");
+    Ok(())
+}
+
+#[test]
+fn doctor_asks_windows_about_its_own_use_of_cards() -> anyhow::Result<()> {
+    let stage = Stage::new()?;
+    let plug_and_play = || -> anyhow::Result<String> {
+        let run = stage.broker.run(&["--json", "doctor"])?;
+        let told: Value = serde_json::from_str(&run.out)?;
+        let findings = told["findings"].as_array().map_or(&[][..], Vec::as_slice);
+        let finding = findings.iter().find(|finding| finding["check"] == "plug and play");
+        Ok(finding.with_context(|| format!("no plug and play: {run:?}"))?["name"].to_string())
+    };
+    ensure!(plug_and_play()?.contains("on-windows"));
+    let added = reg(&["add", "/t", "REG_DWORD", "/d", "0"])?;
+    let policy = plug_and_play();
+    let deleted = reg(&["delete"])?;
+    ensure!(policy?.contains("off"), "reg.exe is understood: {added:?} {deleted:?}");
+    Ok(())
+}
