@@ -1,7 +1,7 @@
 //! `cardbroker doctor`: the programs of Windows that it asks, and the check of PC/SC whose output users of real
 //! machines send.
 
-use std::{env, process::Command};
+use std::{env, fs, process::Command};
 
 use anyhow::{Context, ensure};
 use cardbroker_tests::harness::{
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::{
     stage::{Stage, insert},
-    wine::program,
+    wine::{self, program},
 };
 
 const POLICY: &str = r"HKLM\SOFTWARE\Policies\Microsoft\Windows\ScPnP";
@@ -59,7 +59,16 @@ fn doctor_asks_windows_about_its_own_use_of_cards() -> anyhow::Result<()> {
     ensure!(plug_and_play()?.contains("on-windows"));
     let added = reg(&["add", "/t", "REG_DWORD", "/d", "0"])?;
     let policy = plug_and_play();
+    // A file for a maintainer, with the same findings.
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("report.txt");
+    let written = stage.broker.run(&["report", "--yes", "-o", &wine::path(&file)]);
     let deleted = reg(&["delete"])?;
     ensure!(policy?.contains("off"), "reg.exe is understood: {added:?} {deleted:?}");
+    let (written, report) = (written?, fs::read_to_string(&file).unwrap_or_default());
+    ensure!(written.code == Some(0), "{written:?}");
+    for expected in ["windows x86_64, 10.", "SCardSvr", "ok: off"] {
+        ensure!(report.contains(expected), "no {expected}: {report}");
+    }
     Ok(())
 }

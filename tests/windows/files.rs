@@ -26,11 +26,6 @@ fn set_mode(path: &Path, mode: u32) -> anyhow::Result<()> {
     Ok(fs::set_permissions(path, fs::Permissions::from_mode(mode))?)
 }
 
-/// A path of this machine as a Windows program writes it.
-fn windows_path(path: &Path) -> String {
-    format!("Z:{}", path.display()).replace('/', r"\")
-}
-
 /// The folder of the files of the user, who is the one that Windows has.
 fn own_folder() -> anyhow::Result<PathBuf> {
     let prefix = env::var_os("WINEPREFIX").context("run the stories by tests/windows/in-wine-namespace")?;
@@ -80,7 +75,7 @@ fn a_client_finds_port_and_token_by_the_endpoint_file() -> anyhow::Result<()> {
 fn tokens_that_others_may_read_are_refused() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let tokens = folder.path().join("tokens");
-    let as_windows = windows_path(&tokens);
+    let as_windows = wine::path(&tokens);
     let made = run::run(program("cardbrokerd")?.args(["--tokens", &as_windows, "token", "new", "story"]))?;
     ensure!(made.code == Some(0), "{made:?}");
     for file in [&tokens, &folder.path().join("tls.pem")] {
@@ -102,7 +97,7 @@ fn a_configuration_that_others_may_change_is_refused() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let config = folder.path().join("c.toml");
     fs::write(&config, "readers.simulate = 1")?;
-    let check = || run::run(program("cardbrokerd")?.args(["--config", &windows_path(&config), "--check-config"]));
+    let check = || run::run(program("cardbrokerd")?.args(["--config", &wine::path(&config), "--check-config"]));
     for (mode, code) in [(0o644, 0), (0o666, 3)] {
         set_mode(&config, mode)?;
         let checked = check()?;

@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Context, ensure};
 use cardbroker_tests::harness::{programs::Program, run};
 
-use super::wine::{Broker, program};
+use super::wine::{self, Broker, program};
 
 const SELECT: &str = "00A4040006F0434152440100";
 
@@ -59,7 +59,7 @@ fn a_rule_with_a_sid_concerns_the_clients_user() -> anyhow::Result<()> {
     };
     let rules = [rule(sid, "simulated-reader-00"), rule("S-1-5-20", "simulated-reader-01")];
     fs::write(&config, format!("rule = [{}]", rules.join(", ")))?;
-    let config = format!("Z:{}", config.display()).replace('/', r"\");
+    let config = wine::path(&config);
     let broker = Broker::start(None, &["--simulate", "2", "--config", &config])?;
     let readers = broker.run(&["readers"])?;
     ensure!(readers.code == Some(0) && readers.out.contains("simulated-reader-01"), "{readers:?}");

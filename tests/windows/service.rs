@@ -106,7 +106,7 @@ impl Service {
     }
 
     fn install(&self) -> anyhow::Result<Run> {
-        daemon(&["--config", &windows_path(self.config.path()), "--grace", "20s", "service", "install"])
+        daemon(&["--config", &wine::path(self.config.path()), "--grace", "20s", "service", "install"])
     }
 
     fn start(&self) -> anyhow::Result<()> {
@@ -153,18 +153,13 @@ impl Drop for Service {
     }
 }
 
-/// A path of this machine as a Windows program writes it.
-fn windows_path(path: &Path) -> String {
-    format!("Z:{}", path.display()).replace('/', r"\")
-}
-
 #[test]
 fn the_service_is_installed_started_stopped_and_removed() -> anyhow::Result<()> {
     let service = Service::prepare()?;
     let installed = service.install()?;
     ensure!(installed.code == Some(0) && installed.out.starts_with("installed the service"), "{installed:?}");
     let image = windows("reg", &["query", KEY, "/v", "ImagePath"])?;
-    let quoted = format!(r#""{FOLDER}\cardbrokerd.exe" --config {}"#, windows_path(service.config.path()));
+    let quoted = format!(r#""{FOLDER}\cardbrokerd.exe" --config {}"#, wine::path(service.config.path()));
     ensure!(image.out.contains(&quoted) && image.out.contains(" service run"), "{image:?}");
     let start = windows("reg", &["query", KEY, "/v", "Start"])?;
     ensure!(start.out.contains("0x2"), "starts with Windows: {start:?}");

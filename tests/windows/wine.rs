@@ -3,7 +3,7 @@
 use std::{
     env,
     fs::{self, File},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, id},
     sync::atomic::{AtomicU32, Ordering},
     time::Instant,
@@ -25,6 +25,11 @@ pub(crate) fn program(name: &str) -> anyhow::Result<Command> {
     let mut command = Command::new(wine);
     command.arg(program);
     Ok(command)
+}
+
+/// A path of this machine as a Windows program writes it.
+pub(crate) fn path(path: &Path) -> String {
+    format!("Z:{}", path.display()).replace('/', r"\")
 }
 
 /// A broker for Windows on a pipe of its own. Dropping kills it.

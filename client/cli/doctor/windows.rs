@@ -12,6 +12,17 @@ pub(crate) enum Service {
     Missing,
 }
 
+impl Service {
+    /// The state in a word.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Runs => "runs",
+            Self::Stopped => "stopped",
+            Self::Missing => "missing",
+        }
+    }
+}
+
 /// Windows' own programs for cards; `None` where the system did not tell it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct WindowsCards {

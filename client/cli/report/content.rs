@@ -102,7 +102,10 @@ impl Report {
             Answer::NotAsked => "not found".to_owned(),
         };
         self.row("cardbrokerd", &broker);
-        self.row("pcscd", system.pcscd.as_deref().unwrap_or("unknown"));
+        match &facts.windows {
+            Some(windows) => self.row("SCardSvr", windows.pcsc.map_or("unknown", |state| state.word())),
+            None => self.row("pcscd", system.pcscd.as_deref().unwrap_or("unknown")),
+        }
         self.row("system", &system.name);
     }
 

@@ -5,6 +5,8 @@ use std::{
     process::{Command, Stdio},
 };
 
+use cardbroker_local::words::HERE;
+
 use super::mask::{numbers, version};
 
 /// The places of pcscd, which is not on every user's path.
@@ -17,8 +19,11 @@ pub(super) struct System {
     pub(super) pcscd: Option<String>,
 }
 
-/// Looks at the system. Starts `pcscd --version`, which ends at once.
+/// Looks at the system. Starts `pcscd --version`, or on Windows `ver`, which ends at once.
 pub(super) fn look() -> System {
+    if cfg!(windows) {
+        return System { name: name_on_windows(&version_of_windows().unwrap_or_default()), pcscd: None };
+    }
     let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
     let kernel_release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     System { name: name(&release, &kernel_release), pcscd: pcscd() }
@@ -41,6 +46,22 @@ fn name(release: &str, kernel_release: &str) -> String {
     }
 }
 
+/// The name by the output of `ver`, whose words are translated: the version is the first number with dots.
+fn name_on_windows(output: &str) -> String {
+    let name = format!("windows {}", env::consts::ARCH);
+    let words = output.split(|letter: char| !letter.is_ascii_digit() && letter != '.');
+    match words.map(numbers).find(|word| word.contains('.')) {
+        Some(version) => format!("{name}, {version}"),
+        None => name,
+    }
+}
+
+fn version_of_windows() -> Option<String> {
+    let (program, arguments) = HERE.version_command.split_first()?;
+    let output = Command::new(program).args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    Some(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
 fn pcscd() -> Option<String> {
     let program = PCSCD.into_iter().find(|path| fs::metadata(path).is_ok())?;
     let output = Command::new(program).arg("--version").stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
@@ -52,6 +73,14 @@ fn pcscd() -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn windows_is_named_by_its_version_in_any_language() {
+        let name = |output| name_on_windows(output).split_once(", ").map(|(_, version)| version.to_owned());
+        assert_eq!(name("\r\nMicrosoft Windows [Version 10.0.19045.3803]\r\n").as_deref(), Some("10.0.19045.3803"));
+        assert_eq!(name("Microsoft Windows [versión 6.1.7601] of 7 Anna").as_deref(), Some("6.1.7601"));
+        assert_eq!(name("Anna's 7"), None);
+    }
 
     #[test]
     fn the_system_is_named_without_its_machine() {

@@ -199,3 +199,12 @@ fn a_file_is_private_and_replaced_only_by_force() {
     assert_eq!((fs::read_to_string(&path).unwrap(), fs::read_dir(folder.path()).unwrap().count()), ("one".into(), 2));
     assert!(save(&folder.path().join("no/report"), "x", true).is_err());
 }
+
+#[test]
+fn on_windows_the_service_of_smart_cards_stands_for_pcscd() {
+    let row = |facts: &Facts, name: &str| report(facts).lines().any(|line| line.trim_start().starts_with(name));
+    let on_linux = facts();
+    assert!(row(&on_linux, "pcscd ") && !row(&on_linux, "SCardSvr "));
+    let on_windows = Facts { windows: Some(Default::default()), ..facts() };
+    assert!(row(&on_windows, "SCardSvr ") && !row(&on_windows, "pcscd "));
+}
