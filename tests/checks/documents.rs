@@ -264,3 +264,28 @@ fn planted_dead_names_are_found() {
     assert!(is_dead_path("server/core/turns/queue.rs", &files) && is_dead_function("Leases::finish", &files));
     assert!(!is_dead_path("server/core/turns/", &files) && !is_dead_function("Leases::end", &files));
 }
+
+/// The rows `| … | `FILE.rs` | COUNT |` of a table of stories.
+fn story_counts(text: &str) -> Vec<(String, usize)> {
+    let row = |line: &str| {
+        let cells: Vec<_> = line.strip_prefix('|')?.strip_suffix('|')?.split('|').map(str::trim).collect();
+        let [_, file, count] = cells[..] else { return None };
+        Some((file.strip_prefix('`')?.strip_suffix('`')?.to_owned(), count.parse().ok()?))
+    };
+    text.lines().filter_map(row).collect()
+}
+
+#[test]
+fn the_stories_on_windows_are_counted_as_they_are() {
+    let stories = |(path, text): &(String, String)| {
+        let file = path.strip_prefix("tests/windows/")?;
+        let count = text.lines().filter(|line| line.trim() == "#[test]").count();
+        (count > 0).then(|| (file.to_owned(), count))
+    };
+    let mut told = story_counts(&sources::text("docs/windows.md"));
+    let mut found: Vec<_> = sources::rust().iter().filter_map(stories).collect();
+    told.sort();
+    found.sort();
+    assert!(found.len() > 5, "the stories are found");
+    assert_eq!(told, found, "docs/windows.md, Stories");
+}
