@@ -11,7 +11,7 @@ pub fn open_without_waiting(path: &Path) -> io::Result<File> {
     open(path, rustix::fs::OFlags::NONBLOCK)
 }
 
-/// Opens a file. Other platforms than Unix have no pipes at paths.
+/// Opens a file. Opening a pipe of Windows fails if it has no free instance, and does not wait.
 ///
 /// # Errors
 /// The operating system's.

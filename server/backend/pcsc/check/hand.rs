@@ -12,7 +12,7 @@ use pcsc::{Card, Context, Disposition, Error, PNP_NOTIFICATION, Protocols, Reade
 use super::{
     super::monitor::{Calls, establish},
     Told, exclusive, has_card,
-    told::{Attempts, Line, Rival, Service, rivals, service, taken},
+    told::{Attempt, Line, Rival, Service, rivals, service, taken},
 };
 
 /// How long a handle may be refused after an insertion.
@@ -91,14 +91,14 @@ impl<'a> Hand<'a> {
             return self.skip(&steps);
         }
         let began = Instant::now();
-        let attempts = attempts(began, TAKING_TIME, || {
+        let attempts = try_until_done(began, TAKING_TIME, || {
             kept.reconnect(ShareMode::Exclusive, Protocols::ANY, Disposition::ResetCard)
         });
         self.line(taken(steps[0], "SCardReconnect", &attempts));
         // A handle of the card before may be void.
         let _ = kept.disconnect(Disposition::ResetCard);
         let mut fresh = None;
-        let attempts = self::attempts(began, RIVAL_TIME, || {
+        let attempts = try_until_done(began, RIVAL_TIME, || {
             fresh = Some(exclusive(context, reader)?);
             Ok(())
         });
@@ -177,18 +177,13 @@ impl<'a> Hand<'a> {
 }
 
 /// Repeats a call until it succeeds or the time is over; at least once.
-fn attempts(
-    began: Instant,
-    limit: Duration,
-    mut call: impl FnMut() -> Result<(), Error>,
-) -> Vec<(Duration, Result<(), Error>)> {
-    let mut made: Vec<_> = Vec::new();
+fn try_until_done(began: Instant, limit: Duration, mut call: impl FnMut() -> Result<(), Error>) -> Vec<Attempt> {
+    let mut made = Vec::new();
     let deadline = Instant::now() + limit;
     loop {
         let ended = call();
         made.push((began.elapsed(), ended));
         if ended.is_ok() || Instant::now() >= deadline {
-            let _: &Attempts = &made;
             return made;
         }
         sleep(PAUSE);

@@ -107,11 +107,11 @@ pub(super) fn direct(beside_shared: Result<(), Error>, shared_beside: Result<(),
     Line::seen("direct", beside_shared.is_ok() && shared_beside.is_ok(), text)
 }
 
-/// The attempts to take a card, in their order: each with its time after the insertion was seen.
-pub(super) type Attempts = [(Duration, Result<(), Error>)];
+/// An attempt to take a card, with its time after the insertion was seen.
+pub(super) type Attempt = (Duration, Result<(), Error>);
 
 /// Whether a handle takes a card, by one call or several.
-pub(super) fn taken(step: &'static str, call: &str, attempts: &Attempts) -> Line {
+pub(super) fn taken(step: &'static str, call: &str, attempts: &[Attempt]) -> Line {
     let first = attempts.iter().find_map(|(_, ended)| ended.err());
     let count = attempts.len();
     match (attempts.last(), first) {
@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn attempts_are_told_with_their_first_code() {
-        let told = |attempts: &Attempts| (taken("x", "Call", attempts).outcome, taken("x", "Call", attempts).text);
+        let told = |attempts: &[Attempt]| (taken("x", "Call", attempts).outcome, taken("x", "Call", attempts).text);
         let refused = |millis| (at(millis), Err(Error::RemovedCard));
         let usual = (Outcome::Usual, "Call takes the card at the first call, after 3 ms".to_owned());
         assert_eq!(told(&[(at(3), Ok(()))]), usual);
