@@ -41,7 +41,7 @@ pub(super) fn service_error(error: Error) -> ServiceError {
 
 #[cfg(test)]
 mod tests {
-    use cardbroker_core::error::Delivery;
+    use cardbroker_core::{error::Delivery, pcsc_words::HERE};
 
     use super::*;
 
@@ -98,7 +98,7 @@ mod tests {
             Error::NoMemory,
             Error::Timeout,
         ];
-        let asks = |error| service_error(error).to_string().contains("is pcscd running?");
+        let asks = |error| service_error(error).to_string().contains(HERE.is_it_running);
         assert!(down.into_iter().all(asks) && !refused.into_iter().any(asks));
         for error in refused {
             let told = service_error(error).to_string();
@@ -110,8 +110,8 @@ mod tests {
     }
 
     #[test]
-    fn a_polkit_denial_names_the_missing_actions() {
+    fn a_denial_names_its_remedy() {
         let denial = slot_error(Error::SecurityViolation).to_string();
-        assert!(denial.contains("org.debian.pcsc-lite.access_card") && denial.contains("polkit"), "{denial}");
+        assert!(denial.contains(HERE.admit), "{denial}");
     }
 }

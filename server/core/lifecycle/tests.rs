@@ -465,7 +465,7 @@ fn a_denied_reader_is_retried_without_status_changes() {
         take(&mut lifecycle, denied(), now);
         assert_eq!((state(&lifecycle), lifecycle.status().insertion_count), (State::Unavailable, insertions));
     }
-    assert!(lifecycle.unusable_because().unwrap().contains("polkit"));
+    assert!(lifecycle.unusable_because().unwrap().contains(crate::pcsc_words::HERE.admit));
     let now = lifecycle.deadline().unwrap();
     take(&mut lifecycle, Ok(card()), now);
     assert_eq!((state(&lifecycle), lifecycle.status().insertion_count), (State::Ready, insertions + 1));

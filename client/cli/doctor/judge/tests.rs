@@ -6,6 +6,7 @@ use cardbroker_client::{
     Distrust, Endpoint, Error, Finding as Obstacle, Owner, Reader, ReaderState, Tried,
     diagnostics::{BrokerStatus, Caller, Incident, IncidentKind, PcscState, PcscStatus, ReaderStatus, Reload, Status},
 };
+use cardbroker_local::words::HERE;
 
 use super::*;
 use crate::doctor::{
@@ -147,7 +148,7 @@ fn a_search_without_success_says_what_to_type() {
         (Obstacle::Failed(io::ErrorKind::TimedOut), "unreachable", "See the broker's log."),
         (Obstacle::Untrusted(Distrust::Writable("/run/x".into(), 0o777)), "not-trusted", "sudo chmod go-w /run/x"),
         (Obstacle::Untrusted(Distrust::NotOwn("/run/x".into(), 7)), "not-trusted", "unset XDG_RUNTIME_DIR"),
-        (Obstacle::Untrusted(foreign), "not-trusted", "ls -ld /run/x"),
+        (Obstacle::Untrusted(foreign), "not-trusted", &*format!("{} /run/x", HERE.show_owner)),
         (Obstacle::OtherProgram, "other-program", "See the port in the broker's log."),
         (Obstacle::NoEndpointFile("/run/x".into()), "not-running", "cardbrokerd --tcp auto"),
     ] {
