@@ -36,8 +36,8 @@ pub(crate) async fn gather(endpoint: Result<Option<Endpoint>, EndpointError>, to
     let readers = ask(client.as_ref(), |client| async move { client.readers().await }).await;
     let status = ask(client.as_ref(), |client| async move { client.diagnostics().status().get().await }).await;
     let broker = described(broker);
-    // Each connection is a caller of its own behind sshd: then the broker may be on another machine. On Windows it always
-    // is one, and the pipe is this machine's.
+    // Each connection is a caller of its own behind sshd: then the broker may be on another machine. On Windows it
+    // always is one, and the pipe is this machine's.
     let is_behind_sshd = !cfg!(windows) && broker.given().is_some_and(|broker| broker.is_connection);
     let is_remote = is_remote || is_behind_sshd;
     Facts {
