@@ -17,9 +17,11 @@ use cardbroker_tests::{
     },
 };
 
-use crate::world::{LONG, PROTECTED, READER, VERIFY, tell, wait_for};
+use crate::{
+    pcsc_programs::send,
+    world::{LONG, PROTECTED, READER, VERIFY, tell, wait_for},
+};
 
-const DIRECT: &str = env!("CARGO_BIN_EXE_direct-pcsc");
 /// No driver's poll and no client's pause is as long.
 const AT_ONCE: Duration = Duration::from_secs(2);
 
@@ -108,10 +110,7 @@ fn a_program_killed_at_any_stage_hands_the_card_on() -> anyhow::Result<()> {
                 ensure!(holder.line()? == "ended");
             }
             let killed = Instant::now();
-            let mut direct = Command::new(DIRECT);
-            direct.args([&reader, "--send", PROTECTED]).env("PCSCLITE_CSOCK_NAME", broker.door());
-            let answers: Vec<String> = serde_json::from_value(Program::spawn(&mut direct)?.report()?)?;
-            assert_eq!(answers, ["6982"], "{stage}");
+            assert_eq!(send(broker.door(), &reader, &[PROTECTED])?, ["6982"], "{stage}");
             assert!(killed.elapsed() < AT_ONCE, "{stage}: {:?}", killed.elapsed());
             reader_has(&broker, false, 0, AT_ONCE).await?;
         }

@@ -67,7 +67,7 @@ fn run_behind(door: PathBuf, program: &str, arguments: &[&str]) -> anyhow::Resul
 }
 
 /// Sends commands with a program of its own, which leaves the card as it is.
-fn send(door: PathBuf, reader: &str, commands: &[&str]) -> anyhow::Result<Vec<String>> {
+pub(crate) fn send(door: PathBuf, reader: &str, commands: &[&str]) -> anyhow::Result<Vec<String>> {
     let arguments = [&[reader, "--send"], commands].concat();
     let report = Program::spawn(behind(door, DIRECT).args(arguments))?.report()?;
     Ok(serde_json::from_value(report)?)

@@ -89,7 +89,7 @@ impl From<&Failure> for Code {
             Reason::HeldElsewhere | Reason::QueueFull | Reason::QueueTimeout | Reason::DeadlineNear => {
                 Self::SHARING_VIOLATION
             }
-            // No reason of the door's own requests, which have one command and no id.
+            // None of them keeps a command of the door from the card.
             Reason::CardLost
             | Reason::ResponseTooLarge
             | Reason::ResponseLost

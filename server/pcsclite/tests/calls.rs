@@ -30,7 +30,7 @@ async fn a_program_connects_and_sends_commands() {
     assert_eq!(program.transmit(handle, READ).await.unwrap(), [0, 1, 0x90, 0], "the stream is in step");
     assert_eq!(program.end(handle, 0).await, Code::SUCCESS);
     assert_eq!(program.end(handle, 0).await, Code::NOT_TRANSACTED);
-    assert_eq!(program.code(0x06, &[handle, 1, 0]).await, Code::SUCCESS);
+    assert_eq!(program.disconnect(handle, 1).await, Code::SUCCESS);
     assert_eq!(program.connect("Reader of nobody", SHARED).await, Err(Code::UNKNOWN_READER));
     assert_eq!(program.connect(READER, 9).await, Err(Code::INVALID_VALUE));
     world.stop().await;
@@ -182,7 +182,7 @@ async fn an_exclusive_program_keeps_its_turn_or_excludes_others() {
     let (one, _) = first.connect(READER, EXCLUSIVE).await.unwrap();
     let (two, _) = second.connect(READER, SHARED).await.unwrap();
     assert_eq!(second.begin(two).await, Code::SHARING_VIOLATION);
-    assert_eq!(first.code(0x06, &[one, 0, 0]).await, Code::SUCCESS);
+    assert_eq!(first.disconnect(one, 0).await, Code::SUCCESS);
     assert_eq!(second.begin(two).await, Code::SUCCESS);
     world.stop().await;
     let mut world = World::new(PcscliteConfig { exclusive: Exclusive::Strict, ..PcscliteConfig::default() }).await;

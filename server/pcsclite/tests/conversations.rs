@@ -89,7 +89,7 @@ async fn talk(mut program: Program, (minor, requests, last): Talk) {
             }
             Request::Disconnect(index, disposition) => {
                 let Some(handle) = handle(index) else { continue };
-                if program.code(0x06, &[handle, disposition, 0]).await == Code::SUCCESS {
+                if program.disconnect(handle, disposition).await == Code::SUCCESS {
                     handles.remove(index);
                 }
             }
@@ -183,7 +183,7 @@ fn rounds() -> impl Strategy<Value = Vec<Round>> {
 
 async fn toggle(program: &mut Program, handle: &mut Option<u32>) {
     match handle.take() {
-        Some(handle) => assert_eq!(program.code(0x06, &[handle, 0, 0]).await, Code::SUCCESS),
+        Some(handle) => assert_eq!(program.disconnect(handle, 0).await, Code::SUCCESS),
         None => *handle = Some(program.connect("Simulated Reader 00", 2).await.unwrap().0),
     }
 }

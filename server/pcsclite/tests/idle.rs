@@ -36,10 +36,6 @@ async fn time_to_turn(program: &mut Program, handle: u32) -> Duration {
     waited
 }
 
-async fn reconnect(program: &mut Program, handle: u32, share: u32) -> Code {
-    program.code(0x05, &[handle, share, 3, 0, 0, 0]).await
-}
-
 /// The number of insertions and removals of the first reader's card that the program sees.
 async fn event_counter(program: &mut Program) -> u32 {
     program.send(0x12, &[], &[]).await;
@@ -62,7 +58,7 @@ async fn an_idle_transaction_ends_and_reports_a_reset() {
     assert_eq!(first.transmit(one, READ).await, Err(Code::RESET_CARD));
     assert_eq!(first.end(one, 0).await, Code::RESET_CARD);
     assert_eq!(event_counter(&mut first).await, counter, "the card was not taken out");
-    assert_eq!(reconnect(&mut first, one, SHARED).await, Code::SUCCESS);
+    assert_eq!(first.reconnect_as(one, SHARED).await, Code::SUCCESS);
     assert_eq!(first.transmit(one, TRIES).await.unwrap(), [0x63, 0xC3]);
     world.stop().await;
 }
@@ -86,7 +82,7 @@ async fn an_idle_exclusive_handle_sees_another_insertion() {
     assert_eq!(event_counter(&mut second).await, counters[1], "other programs see nothing of it");
     assert_eq!(first.status(one).await, Code::REMOVED_CARD);
     assert_eq!(first.transmit(one, READ).await, Err(Code::REMOVED_CARD));
-    assert_eq!(reconnect(&mut first, one, EXCLUSIVE).await, Code::SUCCESS);
+    assert_eq!(first.reconnect_as(one, EXCLUSIVE).await, Code::SUCCESS);
     assert_eq!(first.transmit(one, TRIES).await.unwrap(), [0x63, 0xC3]);
     world.stop().await;
 }
@@ -110,7 +106,7 @@ async fn a_turn_idles_as_long_as_its_share_mode_may_now() {
     let (one, _) = first.connect(READER, SHARED).await.unwrap();
     let (two, _) = second.connect(READER, SHARED).await.unwrap();
     assert_eq!(first.begin(one).await, Code::SUCCESS);
-    assert_eq!(reconnect(&mut first, one, EXCLUSIVE).await, Code::SUCCESS);
+    assert_eq!(first.reconnect_as(one, EXCLUSIVE).await, Code::SUCCESS);
     let waited = time_to_turn(&mut second, two).await;
     assert!(waited >= 4 * SHORT, "{waited:?}");
     assert_eq!(first.status(one).await, Code::REMOVED_CARD);
@@ -122,7 +118,7 @@ async fn a_turn_idles_as_long_as_its_share_mode_may_now() {
     let (two, _) = second.connect(READER, SHARED).await.unwrap();
     assert_eq!(first.begin(one).await, Code::SUCCESS);
     first.transmit(one, READ).await.unwrap();
-    assert_eq!(reconnect(&mut first, one, SHARED).await, Code::SUCCESS);
+    assert_eq!(first.reconnect_as(one, SHARED).await, Code::SUCCESS);
     let waited = time_to_turn(&mut second, two).await;
     assert!(waited >= SHORT, "{waited:?}");
     assert_eq!(first.status(one).await, Code::RESET_CARD);
@@ -175,7 +171,7 @@ async fn a_card_on_demand_is_released_by_an_idle_exclusive_handle() {
     assert!(idle.elapsed() >= Duration::from_millis(900), "{:?}", idle.elapsed());
     assert_eq!(program.status(handle).await, Code::REMOVED_CARD);
     assert_eq!(event_counter(&mut program).await, counter + 2);
-    assert_eq!(reconnect(&mut program, handle, EXCLUSIVE).await, Code::SUCCESS);
+    assert_eq!(program.reconnect_as(handle, EXCLUSIVE).await, Code::SUCCESS);
     assert_eq!(program.transmit(handle, TRIES).await.unwrap(), [0x63, 0xC3]);
     world.stop().await;
 }
@@ -231,7 +227,7 @@ async fn handles_without_a_turn_do_not_keep_a_card_on_demand() {
     world.becomes_released().await;
     assert_eq!(program.status(direct).await, Code::SUCCESS);
     assert_eq!(program.begin(handle).await, Code::RESET_CARD, "the release is a reset");
-    assert_eq!(reconnect(&mut program, handle, SHARED).await, Code::SUCCESS);
+    assert_eq!(program.reconnect_as(handle, SHARED).await, Code::SUCCESS);
     assert_eq!(program.transmit(handle, TRIES).await.unwrap(), [0x63, 0xC3]);
     world.stop().await;
 }

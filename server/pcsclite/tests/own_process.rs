@@ -21,7 +21,7 @@ async fn other_requests_are_refused_at_once_by_the_own_transaction() {
     let asked = Instant::now();
     assert_eq!(second.reconnect(two, 1).await, Code::SHARING_VIOLATION);
     assert_eq!(second.transmit(two, READ).await, Err(Code::SHARING_VIOLATION));
-    assert_eq!(second.code(0x06, &[two, 1, 0]).await, Code::SUCCESS);
+    assert_eq!(second.disconnect(two, 1).await, Code::SUCCESS);
     assert!(asked.elapsed() < Duration::from_millis(500), "{:?}", asked.elapsed());
     assert_eq!(first.transmit(one, VERIFY).await.unwrap(), [0x90, 0], "without a reset before its end");
     assert_eq!(first.end(one, 0).await, Code::SUCCESS);

@@ -43,7 +43,7 @@ async fn a_known_wrong_pin_does_not_count_as_sent() {
     assert_eq!(first.reconnect(one, 0).await, Code::SUCCESS);
     // The second one has raised nothing, and has nothing to reset.
     assert_eq!(first.transmit(one, READ).await.unwrap()[2..], [0x90, 0x00]);
-    assert_eq!(second.code(0x06, &[two, RESET, 0]).await, Code::SUCCESS);
+    assert_eq!(second.disconnect(two, RESET).await, Code::SUCCESS);
     assert_eq!(first.transmit(one, READ).await.unwrap()[2..], [0x90, 0x00]);
     world.stop().await;
 }

@@ -226,8 +226,18 @@ impl Program {
         self.code(0x0B, &[handle, 0]).await
     }
 
+    /// Reconnects as a shared handle.
     pub(super) async fn reconnect(&mut self, handle: u32, initialization: u32) -> Code {
-        self.code(0x05, &[handle, 2, 3, initialization, 0, 0]).await
+        self.code(0x05, &[handle, SHARED, 3, initialization, 0, 0]).await
+    }
+
+    /// Reconnects with this share mode, and leaves the card as it is.
+    pub(super) async fn reconnect_as(&mut self, handle: u32, share: u32) -> Code {
+        self.code(0x05, &[handle, share, 3, 0, 0, 0]).await
+    }
+
+    pub(super) async fn disconnect(&mut self, handle: u32, disposition: u32) -> Code {
+        self.code(0x06, &[handle, disposition, 0]).await
     }
 
     /// Sends a command on T=1 with this room for the answer.

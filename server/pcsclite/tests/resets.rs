@@ -28,16 +28,12 @@ async fn group_with<const COUNT: usize>(places: usize, rules: &str) -> (World, [
     (world, programs)
 }
 
-async fn disconnect(program: &mut Program, handle: u32) -> Code {
-    program.code(0x06, &[handle, RESET, 0]).await
-}
-
 #[tokio::test]
 async fn a_disconnect_resets_for_commands_before_a_reconnect() {
     let (world, [(mut first, one), (mut second, two)]) = group(8).await;
     assert_eq!(first.transmit(one, VERIFY).await.unwrap(), [0x90, 0]);
     assert_eq!(first.reconnect(one, 0).await, Code::SUCCESS);
-    assert_eq!(disconnect(&mut first, one).await, Code::SUCCESS);
+    assert_eq!(first.disconnect(one, RESET).await, Code::SUCCESS);
     assert_eq!(second.transmit(two, TRIES).await.unwrap(), [0x63, 0xC3]);
     world.stop().await;
 }
@@ -47,10 +43,10 @@ async fn a_disconnect_resets_only_what_the_handle_has_left() {
     let (world, [(mut first, one), (mut second, two), (mut third, three)]) = group(8).await;
     assert_eq!(first.transmit(one, VERIFY).await.unwrap(), [0x90, 0]);
     assert_eq!(second.transmit(two, TRIES).await.unwrap(), [0x90, 0]);
-    assert_eq!(disconnect(&mut second, two).await, Code::SUCCESS);
+    assert_eq!(second.disconnect(two, RESET).await, Code::SUCCESS);
     // The third program has not used the card before: it gets no news of the reset.
     assert_eq!(third.transmit(three, VERIFY).await.unwrap(), [0x90, 0]);
-    assert_eq!(disconnect(&mut first, one).await, Code::SUCCESS);
+    assert_eq!(first.disconnect(one, RESET).await, Code::SUCCESS);
     assert_eq!(third.transmit(three, TRIES).await.unwrap(), [0x90, 0], "reset for another's commands");
     world.stop().await;
 }
@@ -79,7 +75,7 @@ async fn a_disconnect_resets_after_the_turn_of_others() {
     while second.begin(two).await == Code::SHARING_VIOLATION {}
     assert_eq!(second.transmit(two, TRIES).await.unwrap(), [0x90, 0]);
     let asked = Instant::now();
-    assert_eq!(disconnect(&mut first, one).await, Code::SUCCESS);
+    assert_eq!(first.disconnect(one, RESET).await, Code::SUCCESS);
     assert!(asked.elapsed() < Duration::from_millis(500), "it waited for {:?}", asked.elapsed());
     assert_eq!(second.transmit(two, TRIES).await.unwrap(), [0x90, 0], "not in the transaction");
     assert_eq!(second.end(two, 0).await, Code::SUCCESS);
@@ -97,7 +93,7 @@ async fn a_disconnect_resets_before_programs_that_wait() {
         assert_eq!(first.transmit(one, VERIFY).await.unwrap(), [0x90, 0]);
         while second.begin(two).await == Code::SHARING_VIOLATION {}
         assert_eq!(third.begin(three).await, Code::SHARING_VIOLATION, "its place is kept");
-        assert_eq!(disconnect(&mut first, one).await, Code::SUCCESS);
+        assert_eq!(first.disconnect(one, RESET).await, Code::SUCCESS);
         assert_eq!(second.transmit(two, TRIES).await.unwrap(), [0x90, 0], "not in the transaction");
         assert_eq!(second.end(two, 0).await, Code::SUCCESS);
         assert_eq!(third.begin(three).await, Code::SUCCESS);
@@ -113,7 +109,7 @@ async fn a_disconnect_resets_without_the_permission_for_resets() {
     assert_eq!(first.transmit(one, VERIFY).await.unwrap(), [0x90, 0]);
     assert_eq!(first.reconnect(one, RESET).await, Code::SECURITY_VIOLATION);
     assert_eq!(second.transmit(two, TRIES).await.unwrap(), [0x90, 0]);
-    assert_eq!(disconnect(&mut first, one).await, Code::SUCCESS);
+    assert_eq!(first.disconnect(one, RESET).await, Code::SUCCESS);
     assert_eq!(second.transmit(two, TRIES).await, Err(Code::RESET_CARD));
     assert_eq!(second.reconnect(two, 0).await, Code::SUCCESS);
     assert_eq!(second.transmit(two, TRIES).await.unwrap(), [0x63, 0xC3]);

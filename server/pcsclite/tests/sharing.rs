@@ -13,14 +13,6 @@ use crate::config::{Exclusive, Isolation, PcscliteConfig};
 /// The maximum number of handles of one user.
 const HANDLES: usize = 512;
 
-async fn reconnect(program: &mut Program, handle: u32, share: u32) -> Code {
-    program.code(0x05, &[handle, share, 3, 0, 0, 0]).await
-}
-
-async fn disconnect(program: &mut Program, handle: u32) {
-    assert_eq!(program.code(0x06, &[handle, 0, 0]).await, Code::SUCCESS);
-}
-
 #[tokio::test]
 async fn strict_share_modes_are_those_of_pcscd() {
     let mut world = World::new(PcscliteConfig { exclusive: Exclusive::Strict, ..PcscliteConfig::default() }).await;
@@ -30,13 +22,13 @@ async fn strict_share_modes_are_those_of_pcscd() {
         assert_eq!(second.connect(READERS[0], share).await, Err(Code::SHARING_VIOLATION), "share mode {share}");
     }
     second.connect(READERS[1], EXCLUSIVE).await.expect("another reader");
-    assert_eq!(reconnect(&mut first, one, SHARED).await, Code::SUCCESS);
+    assert_eq!(first.reconnect_as(one, SHARED).await, Code::SUCCESS);
     let (two, _) = second.connect(READERS[0], SHARED).await.unwrap();
     assert_eq!(second.connect(READERS[0], EXCLUSIVE).await, Err(Code::SHARING_VIOLATION));
-    assert_eq!(reconnect(&mut first, one, EXCLUSIVE).await, Code::SHARING_VIOLATION);
+    assert_eq!(first.reconnect_as(one, EXCLUSIVE).await, Code::SHARING_VIOLATION);
     assert_eq!(first.transmit(one, READ).await.unwrap()[2..], [0x90, 0], "it is still a shared handle");
-    disconnect(&mut second, two).await;
-    assert_eq!(reconnect(&mut first, one, EXCLUSIVE).await, Code::SUCCESS);
+    assert_eq!(second.disconnect(two, 0).await, Code::SUCCESS);
+    assert_eq!(first.reconnect_as(one, EXCLUSIVE).await, Code::SUCCESS);
     world.stop().await;
 }
 
@@ -50,9 +42,9 @@ async fn too_many_handles_of_one_user_find_no_memory() {
     }
     assert_eq!(second.connect(READERS[1], DIRECT).await, Err(Code::NO_MEMORY), "of all processes together");
     assert_eq!(first.transmit(handles[HANDLES - 1], READ).await.unwrap()[2..], [0x90, 0]);
-    disconnect(&mut first, handles[0]).await;
+    assert_eq!(first.disconnect(handles[0], 0).await, Code::SUCCESS);
     let (two, _) = second.connect(READERS[1], DIRECT).await.expect("a handle is free again");
-    disconnect(&mut second, two).await;
+    assert_eq!(second.disconnect(two, 0).await, Code::SUCCESS);
     // The end of a program frees its handles.
     drop(first);
     let asked = Instant::now();
@@ -92,10 +84,8 @@ async fn a_turn_ends_while_its_context_waits_for_a_new_card() {
 /// Two programs in one isolation group, with a handle each at the first reader.
 async fn group() -> (World, [(Program, u32); 2]) {
     let mut world = World::new(PcscliteConfig { isolation: Isolation::User, ..PcscliteConfig::default() }).await;
-    let (mut first, mut second) = (world.program(1, 4).await, world.program(2, 4).await);
-    let (one, _) = first.connect(READERS[0], SHARED).await.unwrap();
-    let (two, _) = second.connect(READERS[0], SHARED).await.unwrap();
-    (world, [(first, one), (second, two)])
+    let programs = world.programs().await;
+    (world, programs)
 }
 
 #[tokio::test]
@@ -104,7 +94,7 @@ async fn a_failed_reconnect_leaves_the_news_of_a_reset() {
     first.transmit(one, READ).await.unwrap();
     assert_eq!(second.begin(two).await, Code::SUCCESS);
     assert_eq!(second.reconnect(two, 1).await, Code::SUCCESS, "with a reset");
-    assert_eq!(reconnect(&mut first, one, EXCLUSIVE).await, Code::SHARING_VIOLATION);
+    assert_eq!(first.reconnect_as(one, EXCLUSIVE).await, Code::SHARING_VIOLATION);
     assert_eq!(second.end(two, 0).await, Code::SUCCESS);
     assert_eq!(first.transmit(one, READ).await, Err(Code::RESET_CARD));
     world.stop().await;

@@ -202,7 +202,7 @@ impl World {
         let program = self.programs[&id].clone();
         let (reader, insertion) = (program.reader, self.insertion(program.reader));
         let keeper = self.keeper(reader).filter(|keeper| *keeper != id);
-        let is_own = keeper.is_some_and(|keeper| self.programs[&keeper].process == program.process);
+        let is_own = self.is_own_process_busy(id, &program);
         let ask = if begins { self.handles.begin(id, &insertion) } else { self.handles.ask(id, &insertion) };
         prop_assert_eq!(
             ask == Ask::Ready,
@@ -263,8 +263,7 @@ impl World {
         }
         let end = self.handles.end(id, &self.insertion(reader));
         let news = self.news(&program);
-        let keeper = self.keeper(reader).filter(|keeper| *keeper != id);
-        let is_own = keeper.is_some_and(|keeper| self.programs[&keeper].process == program.process);
+        let is_own = self.is_own_process_busy(id, &program);
         prop_assert_eq!(end.was_open, program.depth > 0, "{}", KEEPS);
         let code = match program.depth {
             0 if is_own => news.unwrap_or(Code::SHARING_VIOLATION),

@@ -82,6 +82,12 @@ impl World {
         self.programs.get(&id).is_some_and(|program| program.share == Share::Exclusive || program.depth > 0)
     }
 
+    /// Whether another handle of the program's process keeps the turn at its reader.
+    pub(super) fn is_own_process_busy(&self, id: u32, program: &Program) -> bool {
+        let keeper = self.keeper(program.reader).filter(|keeper| *keeper != id);
+        keeper.is_some_and(|keeper| self.programs[&keeper].process == program.process)
+    }
+
     pub(super) fn is_excluded(&self, process: u64, reader: usize, share: Share, except: Option<u32>) -> bool {
         let others = self.programs.iter().filter(|(id, other)| Some(**id) != except && other.reader == reader);
         let mut others = others.filter(|(_, other)| self.is_strict || other.process == process);
@@ -113,9 +119,7 @@ impl World {
             let exclusive = (program.share == Share::Exclusive).then(|| READERS[program.reader].into());
             prop_assert_eq!(self.handles.exclusive_reader(id), exclusive, "{}", TERMS);
             prop_assert_eq!(self.handles.keeps_turn(id), self.keeps(id), "{}", KEEPS);
-            let keeper = self.keeper(program.reader).filter(|keeper| *keeper != id);
-            let is_busy = keeper.is_some_and(|keeper| self.programs[&keeper].process == program.process);
-            prop_assert_eq!(self.handles.is_own_process_busy(id), is_busy, "{}", BUSY);
+            prop_assert_eq!(self.handles.is_own_process_busy(id), self.is_own_process_busy(id, program), "{}", BUSY);
             let Reader { insertion, resets, .. } = self.readers[program.reader];
             let has_effect = program.insertion == insertion && program.sent_at == Some(resets);
             let insertion = self.insertion(program.reader);
