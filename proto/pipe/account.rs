@@ -10,7 +10,11 @@ use windows_sys::Win32::{
     },
 };
 
-use crate::{memory::LocalBlock, sid::Sid};
+use crate::{
+    convention::{until_end, with_end},
+    memory::LocalBlock,
+    sid::Sid,
+};
 
 /// Room for a SID, which has at most 68 bytes.
 const SID_WORDS: usize = 9;
@@ -119,12 +123,4 @@ pub(crate) fn to_binary(sid: &Sid) -> io::Result<LocalBlock> {
 fn none_or_error<T>() -> io::Result<Option<T>> {
     let error = io::Error::last_os_error();
     if error.raw_os_error() == Some(ERROR_NONE_MAPPED.cast_signed()) { Ok(None) } else { Err(error) }
-}
-
-fn with_end(text: &str) -> Vec<u16> {
-    text.encode_utf16().chain([0]).collect()
-}
-
-fn until_end(units: &[u16]) -> String {
-    String::from_utf16_lossy(units.split(|unit| *unit == 0).next().unwrap_or_default())
 }

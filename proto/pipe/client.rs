@@ -3,24 +3,16 @@
 use std::{
     fs::File,
     io,
-    os::windows::{
-        fs::OpenOptionsExt,
-        io::{AsRawHandle, IntoRawHandle},
-    },
-    ptr,
+    os::windows::{fs::OpenOptionsExt, io::IntoRawHandle},
 };
 
 use tokio::net::windows::named_pipe::NamedPipeClient;
 use windows_sys::Win32::{
-    Foundation::ERROR_SUCCESS,
-    Security::{
-        Authorization::{GetSecurityInfo, SE_KERNEL_OBJECT},
-        OWNER_SECURITY_INFORMATION,
-    },
+    Security::{Authorization::SE_KERNEL_OBJECT, OWNER_SECURITY_INFORMATION},
     Storage::FileSystem::{FILE_FLAG_OVERLAPPED, SECURITY_IDENTIFICATION},
 };
 
-use crate::{memory::LocalBlock, server::USE_ONLY, sid::Sid};
+use crate::{descriptor::Information, server::USE_ONLY, sid::Sid};
 
 /// Opens an instance of the pipe `name`. Its server may learn this user's name, but not act as this user. Must be
 /// called inside a runtime.
@@ -41,29 +33,5 @@ pub fn connect(name: &str) -> io::Result<NamedPipeClient> {
 /// # Errors
 /// The operating system's.
 pub fn owner_of_pipe(pipe: &NamedPipeClient) -> io::Result<Sid> {
-    let (mut sid, mut descriptor) = (ptr::null_mut(), ptr::null_mut());
-    // SAFETY: the handle is open as long as `pipe` is borrowed. `sid` and `descriptor` are places for addresses; the
-    // other parts of the descriptor are not asked for.
-    let code = unsafe {
-        GetSecurityInfo(
-            pipe.as_raw_handle(),
-            SE_KERNEL_OBJECT,
-            OWNER_SECURITY_INFORMATION,
-            &mut sid,
-            ptr::null_mut(),
-            ptr::null_mut(),
-            ptr::null_mut(),
-            &mut descriptor,
-        )
-    };
-    if code != ERROR_SUCCESS {
-        return Err(io::Error::from_raw_os_error(code.cast_signed()));
-    }
-    // SAFETY: the function has allocated the descriptor, to be freed by `LocalFree`; no other value has its address.
-    let _descriptor = unsafe { LocalBlock::new(descriptor) };
-    if sid.is_null() {
-        return Err(io::ErrorKind::InvalidData.into());
-    }
-    // SAFETY: the SID is not null, so it is a part of the descriptor, which lives until the end of this function.
-    unsafe { Sid::read(sid) }
+    Ok(Information::get(pipe, SE_KERNEL_OBJECT, OWNER_SECURITY_INFORMATION)?.owner)
 }

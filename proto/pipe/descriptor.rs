@@ -1,13 +1,24 @@
-//! Security descriptors: an owner and an access list for what this process creates.
+//! Security descriptors: the owner and the access list of what this process creates, and those of other objects.
 
-use std::{io, ptr};
-
-use windows_sys::Win32::Security::{
-    Authorization::{ConvertStringSecurityDescriptorToSecurityDescriptorW, SDDL_REVISION_1},
-    SECURITY_ATTRIBUTES,
+use std::{
+    io,
+    os::windows::io::{AsHandle, AsRawHandle},
+    ptr,
 };
 
-use crate::memory::LocalBlock;
+use windows_sys::Win32::Security::{
+    ACL,
+    Authorization::{
+        ConvertStringSecurityDescriptorToSecurityDescriptorW, GetSecurityInfo, SDDL_REVISION_1, SE_OBJECT_TYPE,
+    },
+    OBJECT_SECURITY_INFORMATION, SECURITY_ATTRIBUTES,
+};
+
+use crate::{
+    convention::{checked, with_end},
+    memory::LocalBlock,
+    sid::Sid,
+};
 
 /// A security descriptor in the system's form.
 #[derive(Debug)]
@@ -16,7 +27,7 @@ pub(crate) struct Descriptor(LocalBlock);
 impl Descriptor {
     /// Reads a descriptor in the system's text form (SDDL).
     pub(crate) fn parse(text: &str) -> io::Result<Self> {
-        let text: Vec<u16> = text.encode_utf16().chain([0]).collect();
+        let text = with_end(text);
         let mut descriptor = ptr::null_mut();
         // SAFETY: the text ends with 0; `descriptor` is a place for the address of the result; no length is asked for.
         let done = unsafe {
@@ -42,5 +53,47 @@ impl Descriptor {
             lpSecurityDescriptor: self.0.as_ptr(),
             bInheritHandle: 0,
         }
+    }
+}
+
+/// The security of an object, as the system tells it.
+pub(crate) struct Information {
+    pub(crate) owner: Sid,
+    /// A part of the descriptor; null if the object has no list, or it was not asked for.
+    pub(crate) list: *const ACL,
+    _descriptor: Option<LocalBlock>,
+}
+
+impl Information {
+    /// Asks for these `parts` of an object of this kind. The owner must be among them.
+    pub(crate) fn get(
+        object: &impl AsHandle,
+        kind: SE_OBJECT_TYPE,
+        parts: OBJECT_SECURITY_INFORMATION,
+    ) -> io::Result<Self> {
+        let (mut owner, mut list, mut descriptor) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
+        // SAFETY: the handle is open during the call. The three are places for addresses; the other parts of the
+        // descriptor are not asked for.
+        let code = unsafe {
+            GetSecurityInfo(
+                object.as_handle().as_raw_handle(),
+                kind,
+                parts,
+                &mut owner,
+                ptr::null_mut(),
+                &mut list,
+                ptr::null_mut(),
+                &mut descriptor,
+            )
+        };
+        checked(code)?;
+        // SAFETY: the function has allocated the descriptor, to be freed by `LocalFree`; nothing else has its address.
+        let descriptor = unsafe { LocalBlock::new(descriptor) };
+        if owner.is_null() {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        // SAFETY: the SID is not null, so it is a valid part of the descriptor, which lives on.
+        let owner = unsafe { Sid::read(owner) }?;
+        Ok(Self { owner, list, _descriptor: descriptor })
     }
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use windows_sys::Win32::{
-    Foundation::{ERROR_FILE_NOT_FOUND, ERROR_SUCCESS},
+    Foundation::ERROR_FILE_NOT_FOUND,
     System::{
         EventLog::{
             DeregisterEventSource, EVENTLOG_ERROR_TYPE, EVENTLOG_INFORMATION_TYPE, EVENTLOG_WARNING_TYPE,
@@ -18,6 +18,8 @@ use windows_sys::Win32::{
         },
     },
 };
+
+use crate::convention::{checked, with_end};
 
 /// The key of the sources of the log `Application`.
 const SOURCES: &str = r"SYSTEM\CurrentControlSet\Services\EventLog\Application";
@@ -162,12 +164,4 @@ impl Drop for Key {
         // SAFETY: the key was opened by `RegCreateKeyExW`, and this is the only time that it is closed.
         unsafe { RegCloseKey(self.0) };
     }
-}
-
-fn checked(code: u32) -> io::Result<()> {
-    if code == ERROR_SUCCESS { Ok(()) } else { Err(io::Error::from_raw_os_error(code.cast_signed())) }
-}
-
-fn with_end(text: &str) -> Vec<u16> {
-    text.encode_utf16().chain([0]).collect()
 }

@@ -5,18 +5,17 @@ use std::{
     io,
     os::windows::{
         ffi::OsStrExt,
-        io::{AsHandle, AsRawHandle, FromRawHandle},
+        io::{AsHandle, FromRawHandle},
     },
     path::Path,
     ptr,
 };
 
 use windows_sys::Win32::{
-    Foundation::{ERROR_SUCCESS, GENERIC_READ, GENERIC_WRITE, INVALID_HANDLE_VALUE},
+    Foundation::{GENERIC_READ, GENERIC_WRITE, INVALID_HANDLE_VALUE},
     Security::{
-        ACCESS_ALLOWED_ACE, ACE_HEADER, ACL,
-        Authorization::{GetSecurityInfo, SE_FILE_OBJECT},
-        DACL_SECURITY_INFORMATION, GetAce, INHERIT_ONLY_ACE, OWNER_SECURITY_INFORMATION,
+        ACCESS_ALLOWED_ACE, ACE_HEADER, Authorization::SE_FILE_OBJECT, DACL_SECURITY_INFORMATION, GetAce,
+        INHERIT_ONLY_ACE, OWNER_SECURITY_INFORMATION,
     },
     Storage::FileSystem::{
         CREATE_NEW, CreateDirectoryW, CreateFileW, FILE_ATTRIBUTE_NORMAL, FILE_SHARE_DELETE, FILE_SHARE_READ,
@@ -29,8 +28,7 @@ use windows_sys::Win32::{
 };
 
 use crate::{
-    descriptor::Descriptor,
-    memory::LocalBlock,
+    descriptor::{Descriptor, Information},
     rights::{Entry, FileAccess},
     sid::Sid,
 };
@@ -64,7 +62,7 @@ pub fn create_file(path: &Path, keeper: &Keeper) -> io::Result<File> {
 
 /// Creates a file with a descriptor in the system's text form.
 pub(crate) fn create_with(path: &Path, descriptor: &str) -> io::Result<File> {
-    let path = with_end(path)?;
+    let path = path_with_end(path)?;
     let descriptor = Descriptor::parse(descriptor)?;
     let attributes = descriptor.attributes();
     // SAFETY: the path ends with 0. The attributes are valid, and they and their descriptor live during the call. There
@@ -92,7 +90,7 @@ pub(crate) fn create_with(path: &Path, descriptor: &str) -> io::Result<File> {
 /// # Errors
 /// The operating system's; [`io::ErrorKind::AlreadyExists`] if there is something at the path.
 pub fn create_folder(path: &Path, keeper: &Keeper) -> io::Result<()> {
-    let path = with_end(path)?;
+    let path = path_with_end(path)?;
     let descriptor = Descriptor::parse(&keeper.descriptor("OICI"))?;
     let attributes = descriptor.attributes();
     // SAFETY: the path ends with 0. The attributes are valid, and they and their descriptor live during the call.
@@ -105,7 +103,7 @@ pub fn create_folder(path: &Path, keeper: &Keeper) -> io::Result<()> {
 /// # Errors
 /// The operating system's.
 pub fn owner_of_file(file: &impl AsHandle) -> io::Result<Sid> {
-    Ok(Information::get(file)?.owner)
+    Ok(Information::get(file, SE_FILE_OBJECT, OWNER_SECURITY_INFORMATION)?.owner)
 }
 
 /// The owner and the access list of an open file or folder.
@@ -113,7 +111,8 @@ pub fn owner_of_file(file: &impl AsHandle) -> io::Result<Sid> {
 /// # Errors
 /// The operating system's.
 pub fn access_of_file(file: &impl AsHandle) -> io::Result<FileAccess> {
-    let Information { owner, list, _descriptor } = Information::get(file)?;
+    let information = Information::get(file, SE_FILE_OBJECT, OWNER_SECURITY_INFORMATION | DACL_SECURITY_INFORMATION)?;
+    let list = information.list;
     let entries = if list.is_null() {
         None
     } else {
@@ -131,7 +130,7 @@ pub fn access_of_file(file: &impl AsHandle) -> io::Result<FileAccess> {
         }
         Some(entries)
     };
-    Ok(FileAccess { owner: owner.to_string(), entries })
+    Ok(FileAccess { owner: information.owner.to_string(), entries })
 }
 
 /// Reads an entry; `None` if it only concerns what is below a folder.
@@ -162,47 +161,8 @@ unsafe fn read_entry(entry: *const ACE_HEADER) -> io::Result<Option<Entry>> {
     }))
 }
 
-/// The security of a file, as the system tells it.
-struct Information {
-    owner: Sid,
-    /// A part of the descriptor; null if the file has no list.
-    list: *const ACL,
-    _descriptor: Option<LocalBlock>,
-}
-
-impl Information {
-    fn get(file: &impl AsHandle) -> io::Result<Self> {
-        let (mut owner, mut list, mut descriptor) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
-        // SAFETY: the handle is open during the call. The three are places for addresses; the other parts of the
-        // descriptor are not asked for.
-        let code = unsafe {
-            GetSecurityInfo(
-                file.as_handle().as_raw_handle(),
-                SE_FILE_OBJECT,
-                OWNER_SECURITY_INFORMATION | DACL_SECURITY_INFORMATION,
-                &mut owner,
-                ptr::null_mut(),
-                &mut list,
-                ptr::null_mut(),
-                &mut descriptor,
-            )
-        };
-        if code != ERROR_SUCCESS {
-            return Err(io::Error::from_raw_os_error(code.cast_signed()));
-        }
-        // SAFETY: the function has allocated the descriptor, to be freed by `LocalFree`; nothing else has its address.
-        let descriptor = unsafe { LocalBlock::new(descriptor) };
-        if owner.is_null() {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        // SAFETY: the SID is not null, so it is a valid part of the descriptor, which lives on.
-        let owner = unsafe { Sid::read(owner) }?;
-        Ok(Self { owner, list, _descriptor: descriptor })
-    }
-}
-
 /// A path in the system's form.
-fn with_end(path: &Path) -> io::Result<Vec<u16>> {
+fn path_with_end(path: &Path) -> io::Result<Vec<u16>> {
     let units: Vec<u16> = path.as_os_str().encode_wide().collect();
     // A 0 would end the path early.
     if units.contains(&0) {

@@ -6,7 +6,7 @@
 //! | `sid`, `well_known` | the identifiers of users and groups (SIDs) |
 //! | `account` | the names of users and groups |
 //! | `token` | the user and the groups of this process or of a client |
-//! | `descriptor` | the owner and the access list of what this process creates |
+//! | `descriptor` | the owner and the access list of what this process creates, and of other objects |
 //! | `server` | instances of a pipe with an access list, and the client who has opened one |
 //! | `client` | the connection to a pipe, and the owner of it |
 //! | `file` | files and folders with an access list, and the lists of others |
@@ -14,6 +14,7 @@
 //! | `process` | whether another process runs |
 //! | `system_folder` | the folder of the system's own programs |
 //! | `event_log` | events for the administrator |
+//! | `convention` | the system's texts and codes |
 //!
 //! The crate holds all unsafe code for Windows. Each unsafe block calls one function of the system, and its comment
 //! says why the call is sound. Handles and memory of the system have an owner that frees them.
@@ -22,6 +23,8 @@
 mod account;
 #[cfg(windows)]
 mod client;
+#[cfg(windows)]
+mod convention;
 #[cfg(windows)]
 mod descriptor;
 #[cfg(windows)]

@@ -25,7 +25,7 @@ pub use self::machine::{excess_for_service, replaceable};
 use self::os::{check_access, check_mode, is_mounted_secret, is_no_file, is_root};
 pub use self::os::{create_folder, create_new, give_to_owner_of, lock_folder};
 #[cfg(windows)]
-pub use self::os::{excess, is_changeable_by_others};
+pub use self::os::{excess, is_changeable_by_others, lock_file};
 
 /// The maximum size of a private file, in bytes.
 pub const MAX_PRIVATE_BYTES: u64 = 1 << 20;

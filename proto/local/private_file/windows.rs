@@ -1,7 +1,7 @@
 //! Owner, access list and lock of files on Windows.
 
 use std::{
-    fs::{File, Metadata, TryLockError},
+    fs::{File, Metadata},
     io,
     os::windows::{fs::OpenOptionsExt, io::AsHandle},
     path::Path,
@@ -36,12 +36,17 @@ const READ_SECURITY: u32 = 0x0002_0000;
 /// # Errors
 /// [`io::ErrorKind::WouldBlock`] if another process has the lock, or the operating system's error.
 pub fn lock_folder(folder: &Path) -> io::Result<impl Sized + use<>> {
-    let file = File::options().write(true).create(true).truncate(false).open(folder.join(".lock"))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
-        Err(TryLockError::Error(error)) => Err(error),
-    }
+    lock_file(&folder.join(".lock"))
+}
+
+/// Locks a file without waiting, until the result is dropped. Makes the file if it is missing; it stays.
+///
+/// # Errors
+/// [`io::ErrorKind::WouldBlock`] if another process has the lock, or the operating system's error.
+pub fn lock_file(path: &Path) -> io::Result<File> {
+    let file = File::options().write(true).create(true).truncate(false).open(path)?;
+    file.try_lock()?;
+    Ok(file)
 }
 
 /// A new file has its owner from the beginning: see [`create_new`].

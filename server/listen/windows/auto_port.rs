@@ -5,8 +5,7 @@
 
 use std::{
     ffi::OsString,
-    fmt,
-    fs::{self, File, TryLockError},
+    fs::{self, File},
     io::{self, Write},
     net::SocketAddr,
     os::windows::fs::OpenOptionsExt,
@@ -52,6 +51,7 @@ pub(in crate::listen) struct AutoPort {
 }
 
 /// Keeps the endpoint file at its path. Dropping it removes the file, then releases the lock.
+#[derive(Debug)]
 pub(in crate::listen) struct EndpointGuard {
     /// `None` only while it is dropped.
     held: Option<File>,
@@ -109,12 +109,6 @@ impl AutoPort {
     }
 }
 
-impl fmt::Debug for EndpointGuard {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("EndpointGuard").field("place", &self.place).finish_non_exhaustive()
-    }
-}
-
 impl Drop for EndpointGuard {
     fn drop(&mut self) {
         // Closed first: nobody can remove the file while it is held.
@@ -137,16 +131,13 @@ fn lock_path(file: &Path) -> PathBuf {
 
 fn lock(place: &Place) -> Result<File, BindError> {
     let path = lock_path(&place.path);
-    let failed = |error: io::Error| problem(place, format!("cannot lock {}: {error}", path.display()));
-    let file = File::options().write(true).create(true).truncate(false).open(&path).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
+    private_file::lock_file(&path).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => {
             let pid = read_running(place).ok().map(|found| found.broker.pid);
-            Err(BindError::OtherAutoPort { file: place.path.clone(), pid })
+            BindError::OtherAutoPort { file: place.path.clone(), pid }
         }
-        Err(TryLockError::Error(error)) => Err(failed(error)),
-    }
+        _ => problem(place, format!("cannot lock {}: {error}", path.display())),
+    })
 }
 
 /// Writes the file under another name, with access for its owner only, and renames it: it is complete from its first

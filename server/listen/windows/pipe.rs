@@ -1,10 +1,6 @@
 //! The named pipe that clients open, and the lock against a second broker.
 
-use std::{
-    fs::{File, TryLockError},
-    io,
-    path::Path,
-};
+use std::{fs::File, io, path::Path};
 
 use cardbroker_local::{
     private_file,
@@ -79,11 +75,6 @@ impl PipeLock {
     /// Locks a file without waiting. Makes it and its folder if they are missing; it stays.
     fn take(path: &Path) -> io::Result<Self> {
         private_file::create_folder(private_file::folder_of(path))?;
-        let file = File::options().write(true).create(true).truncate(false).open(path)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
-            Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
-            Err(TryLockError::Error(error)) => Err(error),
-        }
+        Ok(Self { _file: private_file::lock_file(path)? })
     }
 }
