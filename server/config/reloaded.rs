@@ -1,6 +1,9 @@
-//! The changes of a reload, part by part, as operators are told and the log says. Pure.
+//! The changes of a reload, part by part, for operators and for the log. Pure.
 
-use std::path::PathBuf;
+use std::{
+    collections::{HashMap, HashSet},
+    path::PathBuf,
+};
 
 use cardbroker_core::policy::rule::Rule;
 
@@ -56,7 +59,6 @@ pub type ReloadOutcome = Result<Vec<ReloadedPart>, String>;
 impl ReloadedPart {
     /// The rules `new`, which replace `old`.
     pub fn rules(old: &[Rule], new: &[Rule], file: Option<PathBuf>) -> Self {
-        let named = |rules: &[Rule]| rules.iter().map(|rule| (rule.name.to_string(), rule.clone())).collect();
         let difference = Difference::new(&named(old), &named(new));
         let count = match new.len() {
             0 => "none in force".to_owned(),
@@ -82,7 +84,7 @@ impl ReloadedPart {
     }
 
     /// The tokens `new`, by name and hash, which replace `old`.
-    pub fn tokens<H: PartialEq>(old: &Vec<(String, H)>, new: &Vec<(String, H)>, file: PathBuf) -> Self {
+    pub fn tokens<H: PartialEq>(old: &[(String, H)], new: &[(String, H)], file: PathBuf) -> Self {
         let difference = Difference::new(old, new);
         let state = if difference.is_empty() { PartState::Unchanged } else { PartState::InForce };
         let what = if difference.is_empty() { ", unchanged".to_owned() } else { difference.told() };
@@ -110,17 +112,19 @@ struct Difference {
 }
 
 impl Difference {
-    fn new<V: PartialEq>(old: &Vec<(String, V)>, new: &Vec<(String, V)>) -> Self {
-        let find = |list: &'_ Vec<(String, V)>, name: &str| list.iter().position(|(other, _)| other == name);
+    /// The names of each list are unique.
+    fn new<V: PartialEq>(old: &[(String, V)], new: &[(String, V)]) -> Self {
+        let before: HashMap<_, _> = old.iter().map(|(name, value)| (name, value)).collect();
+        let names: HashSet<_> = new.iter().map(|(name, _)| name).collect();
         let mut difference = Self { added: Vec::new(), changed: Vec::new(), removed: Vec::new() };
         for (name, value) in new {
-            match find(old, name).and_then(|index| old.get(index)) {
+            match before.get(name) {
                 None => difference.added.push(name.clone()),
-                Some((_, before)) if before != value => difference.changed.push(name.clone()),
+                Some(former) if *former != value => difference.changed.push(name.clone()),
                 Some(_) => {}
             }
         }
-        let gone = old.iter().filter(|(name, _)| find(new, name).is_none());
+        let gone = old.iter().filter(|(name, _)| !names.contains(name));
         difference.removed.extend(gone.map(|(name, _)| name.clone()));
         difference
     }
@@ -138,6 +142,11 @@ impl Difference {
     fn names(self) -> Vec<String> {
         [self.added, self.changed, self.removed].concat()
     }
+}
+
+/// The rules with their names.
+fn named(rules: &[Rule]) -> Vec<(String, &Rule)> {
+    rules.iter().map(|rule| (rule.name.to_string(), rule)).collect()
 }
 
 /// The names, at most [`MAX_NAMES`] of them.

@@ -182,29 +182,19 @@ impl Server {
         };
         let action = reloads.plan.on_read(found, now());
         let tokens_file = reloads.tokens_file.as_ref().map(|(_, path)| path.as_path());
-        let (part, problem) = match self.reload_tokens(action, tokens, tokens_file) {
-            Ok(part) => (part, None),
-            Err(problem) => (None, Some(problem)),
-        };
-        let outcome = match (config, problem) {
-            (Some(Ok(_)), Some(problem)) if !found.admits_rules() => {
+        let outcome = match (config, self.reload_tokens(action, tokens, tokens_file)) {
+            (Some(Ok(_)), Err(problem)) if !found.admits_rules() => {
                 audit::reload_refused(&problem);
                 self.on_reloaded(Err(&problem));
                 Err(problem.to_string())
             }
-            (config, problem) => {
-                if let Some(problem) = &problem {
-                    audit::tokens_refused(problem);
-                }
-                match (config, problem) {
-                    (Some(config), problem) => self.reload_rules(config, part, problem),
-                    (None, Some(problem)) => {
-                        self.on_reloaded(Err(&problem));
-                        Err(problem.to_string())
-                    }
-                    (None, None) => Err(FAULT.to_owned()),
-                }
+            (Some(config), tokens) => self.reload_rules(config, tokens),
+            (None, Err(problem)) => {
+                audit::tokens_refused(&problem);
+                self.on_reloaded(Err(&problem));
+                Err(problem.to_string())
             }
+            (None, Ok(_)) => Err(FAULT.to_owned()),
         };
         reloads.answer(&outcome);
         is_answer
@@ -221,7 +211,7 @@ impl Server {
         });
     }
 
-    /// Does what the plan has decided. Returns what has become of the tokens, if there is a tokens file.
+    /// Does what the plan has decided. Returns the outcome for the tokens, if there is a tokens file.
     ///
     /// # Errors
     /// The mistake of a malformed tokens file that is to be told.
@@ -262,17 +252,22 @@ impl Server {
         }
     }
 
-    /// Puts the rules of `config` in force. `tokens` is what has become of the tokens, `problem` their mistake.
+    /// Puts the rules of `config` in force. `tokens` is the outcome for the tokens, or the mistake in their file.
     fn reload_rules(
         &self,
         config: Result<Config, ConfigError>,
-        tokens: Option<ReloadedPart>,
-        problem: Option<TokensError>,
+        tokens: Result<Option<ReloadedPart>, TokensError>,
     ) -> ReloadOutcome {
+        if let Err(problem) = &tokens {
+            audit::tokens_refused(problem);
+        }
         let mut config = config.map_err(|mistake| {
             audit::reload_refused(&mistake);
             self.on_reloaded(Err(&mistake));
-            problem.map_or_else(|| mistake.to_string(), |other| format!("{mistake}; {other}"))
+            match &tokens {
+                Err(other) => format!("{mistake}; {other}"),
+                Ok(_) => mistake.to_string(),
+            }
         })?;
         let rules = mem::take(&mut config.rules);
         let source = mem::replace(&mut config.source, self.config.source.clone());
@@ -281,7 +276,7 @@ impl Server {
         let settings = ReloadedPart::settings(&self.config, &config, file);
         let count = rules.len();
         self.broker.set_policy(self.with_valid_tokens(Policy::new(rules, own_user())));
-        let parts: Vec<_> = [in_force, settings].into_iter().chain(tokens).collect();
+        let parts: Vec<_> = [in_force, settings].into_iter().chain(tokens.ok().flatten()).collect();
         parts.iter().for_each(tell);
         audit::reloaded(count);
         self.on_reloaded(Ok(source));
