@@ -132,7 +132,7 @@ impl<C: Calls> PcscMonitor<C> {
             false if has_announcer && self.is_settled && self.begin_long(&context) => left,
             false => left.min(SETTLING_TIME),
         };
-        let (began, before) = (Instant::now(), self.picture());
+        let (began, before) = (Instant::now(), picture(&self.states));
         let waited = self.await_change(&context, timeout);
         self.wait.end();
         let took = began.elapsed();
@@ -153,18 +153,9 @@ impl<C: Calls> PcscMonitor<C> {
             }
             Err(error) => return Err(error),
         }
-        thread::sleep(pause(waited, took, timeout, self.picture() != before));
+        thread::sleep(pause(waited, took, timeout, picture(&self.states) != before));
         let readers = self.states.iter().filter(|state| !is_announcer(state));
         Ok(readers.filter(|state| !state.event_state().contains(pcsc::State::UNKNOWN)).map(slot_status).collect())
-    }
-
-    /// The states of all readers as PC/SC has reported them, which a wait that does wait returns only if they differ
-    /// from the last ones.
-    fn picture(&self) -> Vec<(pcsc::State, u32, Vec<u8>)> {
-        let parts = |state: &ReaderState| {
-            (state.event_state() - pcsc::State::CHANGED, state.event_count(), state.atr().to_vec())
-        };
-        self.states.iter().map(parts).collect()
     }
 
     /// Waits for a change of any reader, in rounds if one wait has no room for all.
@@ -200,6 +191,13 @@ impl<C: Calls> PcscMonitor<C> {
         let context = context.clone();
         self.wait.begin_long(move || context.end_wait())
     }
+}
+
+/// The states as PC/SC has reported them, which a wait that does wait returns only if they differ from the last ones.
+pub(super) fn picture(states: &[ReaderState]) -> Vec<(pcsc::State, u32, Vec<u8>)> {
+    let parts =
+        |state: &ReaderState| (state.event_state() - pcsc::State::CHANGED, state.event_count(), state.atr().to_vec());
+    states.iter().map(parts).collect()
 }
 
 fn is_announcer(state: &ReaderState) -> bool {

@@ -11,7 +11,7 @@ use pcsc::{Card, Context, Disposition, Error, PNP_NOTIFICATION, Protocols, Reade
 
 use super::{
     super::monitor::{Calls, establish},
-    Told, exclusive, has_card,
+    Told, exclusive, has_card, state_now,
     told::{Attempt, Line, Rival, Service, rivals, service, taken},
 };
 
@@ -68,9 +68,11 @@ impl<'a> Hand<'a> {
         came
     }
 
-    fn card_leaves(&mut self, context: &Context, reader: &CStr) -> bool {
-        let prompt = format!("Take the card out of {}.", reader.to_string_lossy());
-        self.ask(prompt, |limit| becomes(context, reader, false, limit))
+    /// Has the person take the card out and insert it, `how` as in "again". Returns whether both were done in time.
+    fn move_card(&mut self, context: &Context, reader: &CStr, how: &str) -> bool {
+        let name = reader.to_string_lossy();
+        self.ask(format!("Take the card out of {name}."), |limit| becomes(context, reader, false, limit))
+            && self.ask(format!("Insert the card into {name} {how}."), |limit| becomes(context, reader, true, limit))
     }
 
     fn skip(&mut self, steps: &[&'static str]) {
@@ -83,11 +85,7 @@ impl<'a> Hand<'a> {
         let steps = ["kept handle", "fresh handle"];
         let kept = if self.patience.is_some() { exclusive(context, reader).ok() } else { None };
         let Some(mut kept) = kept else { return self.skip(&steps) };
-        if !self.card_leaves(context, reader) {
-            return self.skip(&steps);
-        }
-        let prompt = format!("Insert the card into {} again.", reader.to_string_lossy());
-        if !self.ask(prompt, |limit| becomes(context, reader, true, limit)) {
+        if !self.move_card(context, reader, "again") {
             return self.skip(&steps);
         }
         let began = Instant::now();
@@ -111,11 +109,7 @@ impl<'a> Hand<'a> {
     /// Whether another program uses a card that is inserted while nobody holds the reader.
     pub(super) fn insertion(&mut self, context: &Context, reader: &CStr) {
         let steps = ["plug and play"];
-        if !self.card_leaves(context, reader) {
-            return self.skip(&steps);
-        }
-        let prompt = format!("Insert the card into {} once more.", reader.to_string_lossy());
-        if !self.ask(prompt, |limit| becomes(context, reader, true, limit)) {
+        if !self.move_card(context, reader, "once more") {
             return self.skip(&steps);
         }
         let began = Instant::now();
@@ -202,9 +196,7 @@ fn becomes(context: &Context, reader: &CStr, present: bool, limit: Duration) -> 
 
 /// Whether the reader's state says that a program uses the card.
 fn used(context: &Context, reader: &CStr) -> bool {
-    let mut states = [ReaderState::new(reader, State::UNAWARE)];
-    let looked = context.get_status_change(Duration::ZERO, &mut states);
-    looked.is_ok() && states[0].event_state().intersects(State::INUSE | State::EXCLUSIVE)
+    state_now(context, reader).intersects(State::INUSE | State::EXCLUSIVE)
 }
 
 /// Whether another program has reset the card of this shared handle.

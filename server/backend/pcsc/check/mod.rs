@@ -16,7 +16,7 @@ use self::{
     hand::Hand,
     told::{Wait, code, ms, waits},
 };
-use super::monitor::{Calls, establish};
+use super::monitor::{Calls, establish, picture};
 
 /// How long a wait lasts that nothing should end, and how many there are.
 const QUIET_WAIT: Duration = Duration::from_millis(300);
@@ -90,23 +90,30 @@ fn choose(context: &Context, options: &Options, hand: &mut Hand<'_>) -> Option<C
     Some(reader)
 }
 
-/// Whether PC/SC reports a card in the reader.
-fn has_card(context: &Context, reader: &CStr) -> bool {
+/// The reader's state at the moment; empty if PC/SC does not tell it.
+fn state_now(context: &Context, reader: &CStr) -> State {
     let mut states = [ReaderState::new(reader, State::UNAWARE)];
     let looked = context.get_status_change(Duration::ZERO, &mut states);
-    looked.is_ok() && states[0].event_state().contains(State::PRESENT)
+    if looked.is_ok() { states[0].event_state() } else { State::empty() }
+}
+
+/// Whether PC/SC reports a card in the reader.
+fn has_card(context: &Context, reader: &CStr) -> bool {
+    state_now(context, reader).contains(State::PRESENT)
 }
 
 /// Whether waits for a change do wait, and new readers are announced.
 fn quiet(context: &Context, reader: &CStr, hand: &mut Hand<'_>) {
     let mut states = [ReaderState::new(PNP_NOTIFICATION(), State::UNAWARE), ReaderState::new(reader, State::UNAWARE)];
-    let mut first = context.get_status_change(Duration::ZERO, &mut states);
+    let mut last = context.get_status_change(Duration::ZERO, &mut states);
     let is_known = !states[0].event_state().contains(State::UNKNOWN);
     let mut seen = Vec::new();
     let mut changes = 0;
     while seen.len() < QUIET_WAITS {
-        if let Err(error) = first.filter_timeout() {
-            seen.push(Wait { took: Duration::ZERO, ended: Err(error), is_same: true });
+        if let Err(error) = last
+            && error != Error::Timeout
+        {
+            seen.push(Wait { took: Duration::ZERO, ended: last, is_same: true });
             break;
         }
         states.iter_mut().for_each(ReaderState::sync_current_state);
@@ -120,28 +127,11 @@ fn quiet(context: &Context, reader: &CStr, hand: &mut Hand<'_>) {
         } else {
             changes += 1;
         }
-        first = ended;
+        last = ended;
     }
     hand.line(waits(&seen));
     let text = if is_known { "new readers are announced" } else { "new readers are not announced" };
     hand.line(Line::seen("announcer", is_known, text));
-}
-
-/// Hides the error of a wait that has ended by its timeout.
-trait FilterTimeout {
-    fn filter_timeout(self) -> Self;
-}
-
-impl FilterTimeout for Result<(), Error> {
-    fn filter_timeout(self) -> Self {
-        self.or_else(|error| if error == Error::Timeout { Ok(()) } else { Err(error) })
-    }
-}
-
-/// The states as PC/SC has reported them.
-fn picture(states: &[ReaderState]) -> Vec<(State, u32, Vec<u8>)> {
-    let parts = |state: &ReaderState| (state.event_state() - State::CHANGED, state.event_count(), state.atr().to_vec());
-    states.iter().map(parts).collect()
 }
 
 /// Whether the card can be held and reset. Returns whether the steps with a card make sense.
