@@ -1,4 +1,4 @@
-//! This machine as a Unix sees it: users, files, processes and PC/SC. Nothing on it is changed.
+//! This machine: users, files, processes and PC/SC, and Windows' own use of cards. Nothing on it is changed.
 
 #[cfg(unix)]
 mod groups;

@@ -2,59 +2,70 @@
 
 use std::{
     io::Read,
-    process::{Command, Stdio},
-    sync::mpsc,
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::mpsc::{self, Receiver},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crate::doctor::windows::{PLUG_AND_PLAY, PROPAGATION, Service, WindowsCards, policy, service};
 
-/// The time for the answer of a program, which is then ended. A service control manager that hangs gives none.
+/// The time for the answers of all programs, which are then ended. A service control manager that hangs gives none.
 const LIMIT: Duration = Duration::from_secs(1);
 
 /// The maximum bytes of an answer, which has some lines.
 const MAX_BYTES: u64 = 64 << 10;
 
-/// Asks the system's programs, of which each prints one answer.
+/// A program of the system that runs, and its output once it is complete.
+struct Started {
+    program: Child,
+    output: Receiver<Vec<u8>>,
+}
+
+/// Asks the system's programs, of which each prints one answer. They run at once and share the time.
 pub(super) fn look() -> WindowsCards {
+    let deadline = Instant::now() + LIMIT;
+    let [pcsc, propagation] = ["SCardSvr", "CertPropSvc"].map(|name| start("sc.exe", &["query", name]));
+    let [certificates, plug_and_play] =
+        [PROPAGATION, PLUG_AND_PLAY].map(|(key, name)| start("reg.exe", &["query", key, "/v", name]));
+    let state = |started: Option<Started>| -> Option<Service> { service(&started?.answer(deadline)?) };
+    let value = |started: Option<Started>, name| -> Option<bool> { policy(&started?.answer(deadline)?, name) };
     WindowsCards {
-        pcsc: state("SCardSvr"),
-        propagation: state("CertPropSvc"),
-        propagation_policy: value(PROPAGATION),
-        plug_and_play_policy: value(PLUG_AND_PLAY),
+        pcsc: state(pcsc),
+        propagation: state(propagation),
+        propagation_policy: value(certificates, PROPAGATION.1),
+        plug_and_play_policy: value(plug_and_play, PLUG_AND_PLAY.1),
     }
 }
 
-fn state(name: &str) -> Option<Service> {
-    service(&output("sc.exe", &["query", name])?)
-}
-
-fn value((key, name): (&str, &str)) -> Option<bool> {
-    policy(&output("reg.exe", &["query", key, "/v", name])?, name)
-}
-
-/// The output of the program of the system's own folder, whatever its exit code; `None` if it cannot be run, or gives
-/// no answer in time.
-fn output(program: &str, arguments: &[&str]) -> Option<String> {
+/// Starts the program of the system's own folder; `None` if it cannot be run.
+fn start(program: &str, arguments: &[&str]) -> Option<Started> {
     let root = std::env::var_os("SystemRoot")?;
-    let path = std::path::Path::new(&root).join("System32").join(program);
-    let mut command = Command::new(path);
+    let mut command = Command::new(Path::new(&root).join("System32").join(program));
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut program = command.spawn().ok()?;
-    let printed = program.stdout.take()?;
-    let (done, answer) = mpsc::channel();
-    // It ends with the program.
-    thread::spawn(move || {
+    let (done, output) = mpsc::channel();
+    let printed = program.stdout.take();
+    let read = move || {
         let mut bytes = Vec::new();
-        if printed.take(MAX_BYTES).read_to_end(&mut bytes).is_ok() {
+        if printed.is_some_and(|printed| printed.take(MAX_BYTES).read_to_end(&mut bytes).is_ok()) {
             // Nobody waits for an answer that is late.
             let _ = done.send(bytes);
         }
-    });
-    let answer = answer.recv_timeout(LIMIT);
-    // Mostly it has ended.
-    let _ = program.kill();
-    let _ = program.wait();
-    Some(String::from_utf8_lossy(&answer.ok()?).into_owned())
+    };
+    // The thread ends with the program. Without a thread there is no answer.
+    let _ = thread::Builder::new().spawn(read);
+    Some(Started { program, output })
+}
+
+impl Started {
+    /// The output, whatever the exit code; `None` if there is none in time. Ends the program.
+    fn answer(mut self, deadline: Instant) -> Option<String> {
+        let answer = self.output.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+        // Mostly it has ended.
+        let _ = self.program.kill();
+        let _ = self.program.wait();
+        Some(String::from_utf8_lossy(&answer.ok()?).into_owned())
+    }
 }
