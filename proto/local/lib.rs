@@ -11,5 +11,6 @@ pub mod private_file;
 #[cfg(unix)]
 mod secret_mount;
 pub mod socket;
+pub mod system_version;
 pub mod trust;
 pub mod words;

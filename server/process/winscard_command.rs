@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use cardbroker_local::{system_version::system_version, words::HERE};
 use serde_json::json;
 
 use crate::{
@@ -31,10 +32,10 @@ pub struct WinscardArguments {
     /// PC/SC's name of the reader to check [default: the first with a card, or else the first].
     #[arg(long, value_name = "NAME")]
     reader: Option<String>,
-    /// Skip the steps that need a hand at the reader.
+    /// Skip the steps that need a person at the reader.
     #[arg(long)]
     no_wait: bool,
-    /// How long to wait for a hand at each step, 1s-10m.
+    /// How long to wait for you at each step, 1s-10m.
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = patience, conflicts_with = "no_wait")]
     wait: Duration,
     /// Write JSON instead of text.
@@ -146,17 +147,13 @@ fn printable(text: &str) -> String {
 
 /// The step that only a person with a second account can try.
 fn second_user() -> Line {
-    Line::skipped("second user", cardbroker_local::words::HERE.try_second_user)
+    Line::skipped("second user", HERE.try_second_user)
 }
 
 /// The system and its version, as far as it tells it.
 fn system() -> String {
-    let version = cardbroker_local::words::HERE.version_command.split_first().and_then(|(program, arguments)| {
-        let told = std::process::Command::new(program).args(arguments).stdin(std::process::Stdio::null()).output();
-        let text = String::from_utf8_lossy(&told.ok()?.stdout).trim().to_owned();
-        Some(printable(&text).chars().take(80).collect::<String>()).filter(|text| !text.is_empty())
-    });
-    version.unwrap_or_else(|| env::consts::OS.to_owned())
+    let version = system_version().map(|told| printable(told.trim()).chars().take(80).collect::<String>());
+    version.filter(|text| !text.is_empty()).unwrap_or_else(|| env::consts::OS.to_owned())
 }
 
 #[cfg(test)]

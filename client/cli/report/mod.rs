@@ -7,8 +7,7 @@ mod system;
 mod tests;
 
 use std::{
-    env,
-    fs::{self, File},
+    env, fs,
     io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
     time::SystemTime,
@@ -98,20 +97,16 @@ fn private_names() -> Vec<String> {
 /// no link.
 fn save(path: &Path, text: &str, replace: bool) -> io::Result<()> {
     if !replace {
-        return create(path)?.write_all(text.as_bytes());
+        return create_new(path)?.write_all(text.as_bytes());
     }
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.new", std::process::id()));
     let new = path.with_file_name(name);
-    let written = create(&new).and_then(|mut file| file.write_all(text.as_bytes()));
+    let written = create_new(&new).and_then(|mut file| file.write_all(text.as_bytes()));
     let done = written.and_then(|()| fs::rename(&new, path));
     if done.is_err() {
         // The first error is reported.
         let _ = fs::remove_file(&new);
     }
     done
-}
-
-fn create(path: &Path) -> io::Result<File> {
-    create_new(path)
 }

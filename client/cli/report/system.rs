@@ -5,7 +5,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use cardbroker_local::words::HERE;
+use cardbroker_local::system_version::system_version;
 
 use super::mask::{numbers, version};
 
@@ -22,7 +22,7 @@ pub(super) struct System {
 /// Looks at the system. Starts `pcscd --version`, or on Windows `ver`, which ends at once.
 pub(super) fn look() -> System {
     if cfg!(windows) {
-        return System { name: name_on_windows(&version_of_windows().unwrap_or_default()), pcscd: None };
+        return System { name: name_on_windows(&system_version().unwrap_or_default()), pcscd: None };
     }
     let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
     let kernel_release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
@@ -54,12 +54,6 @@ fn name_on_windows(output: &str) -> String {
         Some(version) => format!("{name}, {version}"),
         None => name,
     }
-}
-
-fn version_of_windows() -> Option<String> {
-    let (program, arguments) = HERE.version_command.split_first()?;
-    let output = Command::new(program).args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
-    Some(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 fn pcscd() -> Option<String> {

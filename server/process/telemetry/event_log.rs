@@ -45,11 +45,7 @@ impl EventLog {
     }
 
     fn take(&mut self, lane: Lane, entry: &Entry) -> std::io::Result<()> {
-        let event = match entry {
-            Entry::Line(line) => event(line),
-            Entry::Gap(lines) => event(record::gap(LogFormat::Json, lane, *lines).as_bytes()),
-        };
-        let Some((severity, text)) = event else { return Ok(()) };
+        let Some((severity, text)) = event(&record::bytes(LogFormat::Json, lane, entry)) else { return Ok(()) };
         let Some(omitted) = self.allowance.take(severity, Instant::now()) else { return Ok(()) };
         if omitted > 0 {
             self.tell(Severity::Warning, &omission(omitted))?;

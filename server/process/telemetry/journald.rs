@@ -27,10 +27,7 @@ impl Sink for Journald {
     /// The records, which are lines for programs, arrive one by one: none is cut off.
     fn write(&mut self, batch: &[(Lane, Entry)]) -> usize {
         let sent = batch.iter().take_while(|(lane, entry)| {
-            let record = match entry {
-                Entry::Line(line) => datagram(line, self.form),
-                Entry::Gap(lines) => datagram(record::gap(LogFormat::Json, *lane, *lines).as_bytes(), self.form),
-            };
+            let record = datagram(&record::bytes(LogFormat::Json, *lane, entry), self.form);
             os::send(&self.socket, &record).is_ok()
         });
         sent.count()

@@ -1,12 +1,14 @@
 //! The log's own records, written with every filter, in the same form as all others.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 use tracing_subscriber::fmt::{
     format::Writer,
     time::{FormatTime, SystemTime},
 };
 
-use super::lanes::Lane;
+use super::lanes::{Entry, Lane};
 use crate::{config::LogFormat, policy::audit};
 
 /// The log target of records about the log and about panics.
@@ -17,6 +19,14 @@ struct Record<'a> {
     target: &'a str,
     message: &'a str,
     fields: &'a [(&'a str, Value)],
+}
+
+/// The bytes of an entry; a gap becomes a record of this form.
+pub(super) fn bytes(format: LogFormat, lane: Lane, entry: &Entry) -> Cow<'_, [u8]> {
+    match entry {
+        Entry::Line(line) => Cow::Borrowed(line),
+        Entry::Gap(lines) => Cow::Owned(gap(format, lane, *lines).into_bytes()),
+    }
 }
 
 /// Formats the record of a gap.

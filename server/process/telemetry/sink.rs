@@ -43,10 +43,7 @@ impl<W: Write> Sink for Stream<W> {
         let begin = bytes.len();
         let mut ends = Vec::with_capacity(batch.len());
         for (lane, entry) in batch {
-            match entry {
-                Entry::Line(line) => bytes.extend_from_slice(line),
-                Entry::Gap(lines) => bytes.extend_from_slice(record::gap(self.format, *lane, *lines).as_bytes()),
-            }
+            bytes.extend_from_slice(&record::bytes(self.format, *lane, entry));
             ends.push(bytes.len());
         }
         let written = write(&mut self.sink, &bytes);

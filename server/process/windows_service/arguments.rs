@@ -2,17 +2,15 @@
 
 use std::{ffi::OsString, path::Path};
 
-use crate::{config::LogFormat, process::flags::Flags};
+use clap::ValueEnum;
+
+use crate::process::flags::Flags;
 
 /// The arguments of the service's process. Paths become absolute by `absolute`, because the service starts in another
 /// folder.
 pub(super) fn launch_arguments(flags: &Flags, absolute: impl Fn(&Path) -> OsString) -> Vec<OsString> {
     let path = |path: &Option<std::path::PathBuf>| path.as_deref().map(&absolute);
     let text = |text: String| OsString::from(text);
-    let format = |format| match format {
-        LogFormat::Text => "text",
-        LogFormat::Json => "json",
-    };
     let given = [
         ("--config", path(&flags.config)),
         ("--socket", path(&flags.socket)),
@@ -21,7 +19,7 @@ pub(super) fn launch_arguments(flags: &Flags, absolute: impl Fn(&Path) -> OsStri
         ("--simulate", flags.simulate.map(|count| text(count.to_string()))),
         ("--simulate-from", path(&flags.simulate_from)),
         ("--log", flags.log.as_ref().map(|filter| text(filter.as_str().to_owned()))),
-        ("--log-format", flags.log_format.map(|chosen| text(format(chosen).to_owned()))),
+        ("--log-format", flags.log_format.and_then(|chosen| Some(chosen.to_possible_value()?.get_name().into()))),
         ("--grace", flags.grace.map(|grace| text(humantime::format_duration(grace).to_string()))),
     ];
     let given = given.into_iter().filter_map(|(name, value)| Some([OsString::from(name), value?]));

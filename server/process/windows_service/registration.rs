@@ -28,7 +28,7 @@ const DESCRIPTION: &str = "Shares the smart-card readers of this machine between
 const RESTARTS: [Duration; 3] = [Duration::from_secs(5), Duration::from_secs(30), Duration::from_secs(300)];
 const RESET_PERIOD: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The longest time that a shutdown of Windows waits for the drain. Windows' own one was as long, and is 10 s by now.
+/// How long a shutdown of Windows waits for the drain. Windows' own default was as long, and is now 10 s.
 const SHUTDOWN_TIME: Duration = Duration::from_secs(3 * 60);
 
 /// How long `remove` waits for the end of the service, whose drain takes `shutdown.grace` at most.
@@ -113,7 +113,7 @@ pub(super) fn install(arguments: Vec<OsString>) -> Result<(Installed, Vec<String
         ("restarts after failures with an exit code", service.set_failure_actions_on_non_crash_failures(true)),
     ];
     let missing = extras.into_iter().filter_map(|(what, set)| Some((what, into_io(set.err()?))));
-    Ok((installed, missing.map(|(what, error)| format!("Windows has not taken the {what}: {error}")).collect()))
+    Ok((installed, missing.map(|(what, error)| format!("Windows did not accept the {what}: {error}")).collect()))
 }
 
 /// Stops and removes the service, and then the source of its events, which the stop itself still needs. Its files stay.
@@ -124,17 +124,14 @@ pub(super) fn install(arguments: Vec<OsString>) -> Result<(Installed, Vec<String
 pub(super) fn remove(on_wait: impl FnOnce()) -> Result<(), Problem> {
     let manager = manager(ServiceManagerAccess::CONNECT, "remove the service")?;
     let access = ServiceAccess::STOP | ServiceAccess::QUERY_STATUS | ServiceAccess::DELETE;
-    let service = open(&manager, access)?;
-    if let Some(service) = &service {
-        stop(service, on_wait)?;
-        service.delete().map_err(|error| Problem::of("remove the service", &into_io(error)))?;
-    }
-    // Without a service, what an earlier removal may have left.
-    let source = unregister_source(EVENT_SOURCE);
-    match service {
-        None => Err(Problem(format!("there is no service {NAME}: nothing was removed"))),
-        Some(_) => source.map_err(|error| Problem::of("remove the source of events", &error)),
-    }
+    let Some(service) = open(&manager, access)? else {
+        // What an earlier removal may have left.
+        let _ = unregister_source(EVENT_SOURCE);
+        return Err(Problem(format!("there is no service {NAME}: nothing was removed")));
+    };
+    stop(&service, on_wait)?;
+    service.delete().map_err(|error| Problem::of("remove the service", &into_io(error)))?;
+    unregister_source(EVENT_SOURCE).map_err(|error| Problem::of("remove the source of events", &error))
 }
 
 fn manager(access: ServiceManagerAccess, action: &str) -> Result<ServiceManager, Problem> {
