@@ -63,14 +63,14 @@ fn compiled() -> Vec<String> {
     sources::rust().into_iter().flat_map(included).collect()
 }
 
-/// A path in which each `..` is resolved, as text.
+/// A path in which each `.` and `..` is resolved, as text.
 fn plain(path: &Path) -> String {
     let mut parts: Vec<&str> = Vec::new();
     for part in path.iter().map(|part| part.to_str().unwrap()) {
-        if part == ".." {
-            parts.pop();
-        } else {
-            parts.push(part);
+        match part {
+            "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
         }
     }
     parts.join("/")
@@ -168,18 +168,10 @@ fn anchors(text: &str) -> Vec<String> {
 /// Whether a link in the document at `path` leads to a file or a heading that does not exist.
 fn is_dead_link(path: &str, link: &str, files: &[(String, String)]) -> bool {
     let (target, anchor) = link.split_once('#').map_or((link, None), |(target, anchor)| (target, Some(anchor)));
-    let mut parts: Vec<&str> = path.split('/').collect();
-    if !target.is_empty() {
-        parts.pop();
-        for part in target.trim_end_matches('/').split('/') {
-            match part {
-                "." => {}
-                ".." => drop(parts.pop()),
-                part => parts.push(part),
-            }
-        }
-    }
-    let found = parts.join("/");
+    let found = match target {
+        "" => path.to_owned(),
+        target => plain(&Path::new(path).with_file_name(target)),
+    };
     let text = files.iter().find(|(path, _)| *path == found).map(|(_, text)| text);
     match (text, anchor) {
         (Some(text), Some(anchor)) => !anchors(text).iter().any(|known| known == anchor),

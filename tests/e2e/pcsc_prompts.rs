@@ -27,6 +27,7 @@ use cardbroker_tests::{
 
 use crate::{
     pcsc_gpg::Gnupg,
+    piv_world::opensc_module,
     world::{READER, tell_within, wait_for},
 };
 
@@ -206,12 +207,10 @@ impl World {
 
 /// Starts the PKCS#11 program, which has logged in once.
 fn signer(service: &PathBuf, card: &PivCard, reader: &str, home: &std::path::Path) -> anyhow::Result<Program> {
-    let module = fs::read_dir("/usr/lib")?.flatten().map(|entry| entry.path().join("opensc-pkcs11.so"));
-    let module = module.into_iter().find(|path| path.exists()).context("no module of OpenSC")?;
     let key = home.join("9a.der");
     fs::write(&key, card.public_key_info())?;
     let mut python = Command::new("/usr/bin/python3");
-    python.args(["-u", "-c", SIGNER]).arg(module).args([reader, PIN]).env("PIV_9A_KEY", key);
+    python.args(["-u", "-c", SIGNER]).arg(opensc_module()?).args([reader, PIN]).env("PIV_9A_KEY", key);
     let mut signer = Program::spawn(python.env("PCSCLITE_CSOCK_NAME", service))?;
     ensure!(signer.line()? == "prompt");
     Ok(signer)

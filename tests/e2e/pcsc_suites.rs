@@ -17,7 +17,7 @@ use cardbroker_tests::{
 };
 
 use crate::{
-    piv_world::PivWorld,
+    piv_world::{PivWorld, opensc_module},
     world::{COUNT, READER, tell, wait_for},
 };
 
@@ -88,9 +88,7 @@ fn two_pkcs11_programs_sign_while_a_third_reads() -> anyhow::Result<()> {
 fn p11tool_lists_the_token_of_opensc() -> anyhow::Result<()> {
     tell(async {
         let world = PivWorld::with_door().await?;
-        let module = fs::read_dir("/usr/lib")?.flatten().map(|entry| entry.path().join("opensc-pkcs11.so"));
-        let module = module.into_iter().find(|path| path.exists()).context("no module of OpenSC")?;
-        let provider = format!("--provider={}", module.display());
+        let provider = format!("--provider={}", opensc_module()?.display());
         let listed = succeeds(&mut world.behind("p11tool", &[&provider, "--list-tokens"]))?;
         assert!(listed.out.contains("Manufacturer: piv_II"), "{listed:?}");
         Ok(())

@@ -1,6 +1,6 @@
 //! A broker on a private pcscd with a PIV card.
 
-use std::time::Duration;
+use std::{fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context, ensure};
 use cardbroker_client::{ReaderState, hex};
@@ -14,6 +14,12 @@ use cardbroker_tests::{
 };
 
 use crate::world::{READER, wait_for};
+
+/// The path of OpenSC's PKCS#11 module on this machine.
+pub(crate) fn opensc_module() -> anyhow::Result<PathBuf> {
+    let mut paths = fs::read_dir("/usr/lib")?.flatten().map(|entry| entry.path().join("opensc-pkcs11.so"));
+    paths.find(|path| path.exists()).context("no module of OpenSC")
+}
 
 pub(crate) struct PivWorld {
     pub(crate) broker: Broker,

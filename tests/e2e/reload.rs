@@ -3,7 +3,10 @@
 use std::{collections::HashSet, fs};
 
 use anyhow::Context;
-use cardbroker_client::{Error, ErrorReason, ReaderState, diagnostics::ReloadState};
+use cardbroker_client::{
+    Client, Error, ErrorReason, ReaderState,
+    diagnostics::{ReloadState, ReloadedPart},
+};
 use cardbroker_tests::harness::{
     broker::{Broker, Setup},
     run::Run,
@@ -122,6 +125,16 @@ fn without_the_permission_nothing_is_read() -> anyhow::Result<()> {
     })
 }
 
+/// Requests for a reload, all at once.
+fn ask_for_reloads(client: &Client, count: usize) -> JoinSet<Result<Vec<ReloadedPart>, Error>> {
+    let mut asking = JoinSet::new();
+    for _ in 0..count {
+        let diagnostics = client.diagnostics();
+        asking.spawn(async move { diagnostics.reload().await });
+    }
+    asking
+}
+
 #[test]
 fn each_reload_answers_with_what_was_there_when_it_was_asked() -> anyhow::Result<()> {
     tell(async {
@@ -131,11 +144,7 @@ fn each_reload_answers_with_what_was_there_when_it_was_asked() -> anyhow::Result
             let rule =
                 format!("rule = [{{ name = 'r{number}', principals = ['self'], allow = ['all', 'configure'] }}]");
             fs::write(broker.folder().join("cardbrokerd.toml"), rule)?;
-            let mut asking = JoinSet::new();
-            for _ in 0..5 {
-                let diagnostics = client.diagnostics();
-                asking.spawn(async move { diagnostics.reload().await });
-            }
+            let mut asking = ask_for_reloads(&client, 5);
             let mut named = HashSet::new();
             while let Some(parts) = asking.join_next().await {
                 named.extend(parts??.into_iter().flat_map(|part| part.changed));
@@ -153,11 +162,7 @@ fn a_flood_of_reloads_is_refused_beyond_a_bound() -> anyhow::Result<()> {
     tell(async {
         let broker = broker("").await?;
         let client = broker.client().await?;
-        let mut asking = JoinSet::new();
-        for _ in 0..200 {
-            let diagnostics = client.diagnostics();
-            asking.spawn(async move { diagnostics.reload().await });
-        }
+        let mut asking = ask_for_reloads(&client, 200);
         let (mut done, mut refused) = (0, 0);
         while let Some(ended) = asking.join_next().await {
             match ended? {
@@ -180,11 +185,7 @@ fn a_stop_answers_reloads_and_a_signal_shares_their_reading() -> anyhow::Result<
     tell(async {
         let mut broker = broker("").await?;
         let client = broker.client().await?;
-        let mut asking = JoinSet::new();
-        for _ in 0..8 {
-            let diagnostics = client.diagnostics();
-            asking.spawn(async move { diagnostics.reload().await });
-        }
+        let mut asking = ask_for_reloads(&client, 8);
         broker.signal(Signal::HUP)?;
         assert!(broker.stop()?.success());
         while let Some(ended) = asking.join_next().await {

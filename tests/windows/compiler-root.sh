@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes a Debian 12 system with compilers of Rust, C and C++ for Windows 7 and prints its folder; the machine's own
 # compilers stay as they are. 1.5 GB; one to three minutes, and no time while Debian's compiler stays the same. Needs
-# root and mmdebstrap. Exits with 77 if Debian has one of the packages no more.
+# root and mmdebstrap. Exits with 77 if Debian no longer has one of the packages.
 set -eu
 . "$(dirname "$0")/cache.sh"
 

@@ -12,15 +12,14 @@ use serde_json::Value;
 
 use super::{
     stage::{Stage, insert},
-    wine::{self, program},
+    wine::{self, program, windows},
 };
 
 const POLICY: &str = r"HKLM\SOFTWARE\Policies\Microsoft\Windows\ScPnP";
 
 /// Edits the policy of plug and play.
 fn reg(arguments: &[&str]) -> anyhow::Result<Run> {
-    let wine = env::var_os("RUN_IN_WINE").context("run the stories by tests/windows/in-wine-namespace")?;
-    run::run(Command::new(wine).args(["reg", arguments[0], POLICY, "/v", "EnableScPnP", "/f"]).args(&arguments[1..]))
+    windows("reg", &[&[arguments[0], POLICY, "/v", "EnableScPnP", "/f"], &arguments[1..]].concat())
 }
 
 #[test]

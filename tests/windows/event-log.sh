@@ -1,5 +1,5 @@
 #!/bin/sh
-# Checks that a service writes its start, its stop and its warnings to the event log, and its other lines not. Wine has
+# Checks that a service writes its start, its stop and its warnings to the event log, and no other lines. Wine has
 # no event log, but shows each event on the standard error of its first program: run this alone, as in-wine-namespace
 # event-log.sh.
 set -eu

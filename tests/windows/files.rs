@@ -11,7 +11,7 @@ use anyhow::{Context, ensure};
 use cardbroker_tests::harness::run;
 use serde_json::Value;
 
-use super::wine::{self, Broker, program};
+use super::wine::{self, Broker, on_drive, program, set_mode};
 
 fn mode(path: &Path) -> anyhow::Result<u32> {
     Ok(fs::metadata(path)?.permissions().mode() & 0o777)
@@ -22,14 +22,9 @@ fn is_private(path: &Path) -> anyhow::Result<bool> {
     Ok(mode(path)? & 0o007 == 0)
 }
 
-fn set_mode(path: &Path, mode: u32) -> anyhow::Result<()> {
-    Ok(fs::set_permissions(path, fs::Permissions::from_mode(mode))?)
-}
-
 /// The folder of the files of the user, who is the one that Windows has.
 fn own_folder() -> anyhow::Result<PathBuf> {
-    let prefix = env::var_os("WINEPREFIX").context("run the stories by tests/windows/in-wine-namespace")?;
-    let users = fs::read_dir(Path::new(&prefix).join("drive_c/users"))?;
+    let users = fs::read_dir(on_drive("users")?)?;
     let folders = users.map(|user| Ok(user?.path().join("AppData/Local/cardbroker")));
     let folders = folders.collect::<std::io::Result<Vec<_>>>()?;
     folders.into_iter().find(|folder| folder.is_dir()).context("no folder")

@@ -5,9 +5,10 @@ use std::fs;
 use anyhow::{Context, ensure};
 use cardbroker_tests::harness::{programs::Program, run};
 
-use super::wine::{self, Broker, program};
-
-const SELECT: &str = "00A4040006F0434152440100";
+use super::{
+    stage::SELECT,
+    wine::{self, Broker, program},
+};
 
 #[test]
 fn the_command_line_uses_cards_over_the_pipe() -> anyhow::Result<()> {

@@ -18,7 +18,7 @@ use cardbroker_tests::harness::{
 };
 use serde_json::Value;
 
-use super::wine::{self, Broker, program};
+use super::wine::{self, Broker, on_drive, program, set_mode, windows};
 
 /// A command of the simulated card that takes three seconds.
 const SLOW: &str = "80160000020BB8";
@@ -46,18 +46,6 @@ struct State {
     exit: u32,
 }
 
-/// A path of this machine below the drive C of Windows.
-fn on_drive(path: &str) -> anyhow::Result<PathBuf> {
-    let prefix = env::var_os("WINEPREFIX").context("run the stories by tests/windows/in-wine-namespace")?;
-    Ok(Path::new(&prefix).join("drive_c").join(path))
-}
-
-/// A program that Windows has, or by its path there.
-fn windows(program: &str, arguments: &[&str]) -> anyhow::Result<Run> {
-    let wine = env::var_os("RUN_IN_WINE").context("run the stories by tests/windows/in-wine-namespace")?;
-    run::run(Command::new(wine).arg(program).args(arguments))
-}
-
 /// Runs the copy of the daemon that the service has.
 fn daemon(arguments: &[&str]) -> anyhow::Result<Run> {
     windows(&format!(r"{FOLDER}\cardbrokerd.exe"), arguments)
@@ -80,6 +68,11 @@ fn wait_for<T>(what: &str, mut look: impl FnMut() -> anyhow::Result<Option<T>>) 
 }
 
 impl Service {
+    /// Waits until the service has ended with a failure.
+    fn wait_for_failure(&self) -> anyhow::Result<State> {
+        wait_for("the end", || Ok(Some(self.state()?).filter(|state| state.name == "STOPPED" && state.exit != 0)))
+    }
+
     /// Copies the daemon to the folder of programs, and prepares a configuration.
     fn prepare() -> anyhow::Result<Self> {
         static ONE: Mutex<()> = Mutex::new(());
@@ -233,8 +226,7 @@ fn a_service_that_cannot_start_tells_its_exit_code() -> anyhow::Result<()> {
     let refused = service.install()?;
     ensure!(refused.code == Some(3) && refused.err.contains("rule"), "told by the installation: {refused:?}");
     control("start")?;
-    let ended =
-        wait_for("the end", || Ok(Some(service.state()?).filter(|state| state.name == "STOPPED" && state.exit != 0)))?;
+    let ended = service.wait_for_failure()?;
     ensure!(ended.exit == 3, "{ended:?}");
     Ok(())
 }
@@ -248,19 +240,17 @@ fn a_console_cannot_run_the_service() -> anyhow::Result<()> {
 
 #[test]
 fn a_program_that_others_may_change_is_not_installed() -> anyhow::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-
     let service = Service::prepare()?;
-    // The last one: who may rename a folder above may put another one there.
+    // The last one: anyone who may rename a parent folder can put another one in its place.
     for (path, named) in [
         ("Program Files/cardbroker/cardbrokerd.exe", r"C:\Program Files\cardbroker\cardbrokerd.exe can"),
         ("Program Files/cardbroker", r"C:\Program Files\cardbroker can"),
         ("Program Files", r"C:\Program Files can"),
     ] {
         let installed = on_drive(path)?;
-        fs::set_permissions(&installed, fs::Permissions::from_mode(0o777))?;
+        set_mode(&installed, 0o777)?;
         let refused = service.install()?;
-        fs::set_permissions(&installed, fs::Permissions::from_mode(0o755))?;
+        set_mode(&installed, 0o755)?;
         ensure!(refused.code == Some(1) && refused.err.contains(&format!("{named} be changed by")), "{refused:?}");
         ensure!(control("query")?.code == Some(1), "nothing was installed");
     }
@@ -269,16 +259,13 @@ fn a_program_that_others_may_change_is_not_installed() -> anyhow::Result<()> {
 
 #[test]
 fn a_folder_that_others_may_change_ends_the_next_start() -> anyhow::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-
     let service = Service::prepare()?;
     ensure!(service.install()?.code == Some(0));
     let folder = on_drive("ProgramData/cardbroker")?;
-    fs::set_permissions(&folder, fs::Permissions::from_mode(0o777))?;
+    set_mode(&folder, 0o777)?;
     control("start")?;
-    let ended =
-        wait_for("the end", || Ok(Some(service.state()?).filter(|state| state.name == "STOPPED" && state.exit != 0)));
-    fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))?;
+    let ended = service.wait_for_failure();
+    set_mode(&folder, 0o700)?;
     ensure!(ended?.exit == 3);
     service.start()
 }

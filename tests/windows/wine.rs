@@ -3,6 +3,7 @@
 use std::{
     env,
     fs::{self, File},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, id},
     sync::atomic::{AtomicU32, Ordering},
@@ -25,6 +26,23 @@ pub(crate) fn program(name: &str) -> anyhow::Result<Command> {
     let mut command = Command::new(wine);
     command.arg(program);
     Ok(command)
+}
+
+/// Runs a program that Windows has, or one by its path there.
+pub(crate) fn windows(program: &str, arguments: &[&str]) -> anyhow::Result<Run> {
+    let wine = env::var_os("RUN_IN_WINE").context("run the stories by tests/windows/in-wine-namespace")?;
+    run::run(Command::new(wine).arg(program).args(arguments))
+}
+
+/// A path of this machine below the drive C of Windows.
+pub(crate) fn on_drive(path: &str) -> anyhow::Result<PathBuf> {
+    let prefix = env::var_os("WINEPREFIX").context("run the stories by tests/windows/in-wine-namespace")?;
+    Ok(Path::new(&prefix).join("drive_c").join(path))
+}
+
+/// Sets the mode of a file, of which Wine makes its access list.
+pub(crate) fn set_mode(path: &Path, mode: u32) -> anyhow::Result<()> {
+    Ok(fs::set_permissions(path, fs::Permissions::from_mode(mode))?)
 }
 
 /// A path of this machine as a Windows program writes it.
