@@ -27,9 +27,9 @@ Examples:
   cardbroker reload --json
 
 Prints a line for the rules, for the other settings and for the tokens: how many are in force, what has changed, and \
-which settings take effect at the next start of the broker. With a mistake in a file the old rules stay in force, the \
-error names file and line, and the exit code is 1; so it is if the tokens cannot be read. Code 7: the reading takes \
-long and goes on; `cardbroker status` shows its end.
+which settings take effect at the next start of the broker. If a file has a mistake, the old rules stay in force, the \
+error names the file and the line, and the exit code is 1; it is also 1 if the tokens cannot be read. Exit code 7: the \
+reload is taking long and continues; `cardbroker status` shows its result.
 
 Needs the permission configure in a rule without readers, which must grant it by name: `all` does not include it. \
 Without rules the user that runs the broker and root have it. `denied by rule ...` means that this rule decides, or \

@@ -68,7 +68,7 @@ pub struct Config {
     pub shutdown: ShutdownConfig,
     /// Content and form of the log.
     pub log: LogConfig,
-    /// The limits of what operators may see of the past and of commands.
+    /// Limits on the history and the commands that operators may see.
     pub diagnostics: DiagnosticsConfig,
     /// Settings of single readers; the first entry that matches counts.
     #[serde(skip_serializing_if = "Vec::is_empty")]

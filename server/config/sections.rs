@@ -226,7 +226,7 @@ pub struct LogConfig {
     pub secret_instructions: Vec<Instruction>,
 }
 
-/// The limits of what operators may see of the past and of commands.
+/// Limits on the history and the commands that operators may see.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DiagnosticsConfig {

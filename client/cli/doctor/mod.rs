@@ -34,10 +34,10 @@ pub(crate) struct DoctorArguments {
     /// PC/SC's name of the reader to try [default: the first with a card, or else the first].
     #[arg(long, value_name = "NAME", requires = "winscard")]
     reader: Option<OsString>,
-    /// Skip the steps that need a hand at the reader.
+    /// Skip the steps that need a person at the reader.
     #[arg(long, requires = "winscard")]
     no_wait: bool,
-    /// How long to wait for a hand at each step, 1s-10m [default: 30s].
+    /// How long to wait for you at each step, 1s-10m [default: 30s].
     #[arg(long, value_name = "DURATION", requires = "winscard", conflicts_with = "no_wait")]
     wait: Option<OsString>,
 }

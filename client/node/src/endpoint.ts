@@ -84,7 +84,7 @@ export function parseEndpointOn(platform: NodeJS.Platform, text: string): Endpoi
   const [, scheme, host, port] =
     /^(https?):\/\/(localhost|[\d.]+|\[[\da-fA-F:]+\]):(0|[1-9]\d{0,4})\/?$/.exec(text) ?? [];
   if (!host || !(scheme === "http" ? isLoopback(host) : isAddress(host)) || Number(port) > 65535) {
-    throw noEndpoint(text);
+    throw noEndpoint(text, platform);
   }
   // `localhost` is not resolved: another program may hold the port at its other address.
   const numeric = host === "localhost" ? "127.0.0.1" : host;
@@ -108,7 +108,7 @@ function normal6(host: string): string | undefined {
   return host.startsWith("[") && isIPv6(host.slice(1, -1)) ? new URL(`http://${host}`).hostname : undefined;
 }
 
-function noEndpoint(text: string, platform = process.platform): InvalidError {
+function noEndpoint(text: string, platform: NodeJS.Platform): InvalidError {
   const local = platform === "win32" ? "npipe:////./pipe/NAME" : "unix:/path";
   const forms = `${local}, https://127.0.0.1:port or tcp:auto`;
   return invalid("endpoint", `"${text}" is not an endpoint: use ${forms}`);

@@ -110,7 +110,7 @@ impl Diagnostics {
         Ok(time(self.call(request, AfterLoss::Repeat, call).await?.revert_time))
     }
 
-    /// Lets the broker read its configuration and tokens again, and returns what has become of each part. Needs
+    /// Has the broker read its configuration and tokens again, and returns the outcome for each part. Needs
     /// `configure`.
     ///
     /// # Errors

@@ -19,7 +19,7 @@ pub fn replaceable(path: &Path) -> Result<Option<(PathBuf, String)>, (PathBuf, i
     let user = system_user().map_err(|error| (path.to_owned(), error))?;
     let is_folder = path.is_dir();
     for (height, part) in path.ancestors().enumerate() {
-        // What is in this folder is used; of those above it is only the way.
+        // The contents of this folder are used; the folders above only lead to it.
         let is_way = height > usize::from(!is_folder);
         let found = excess_if(part, |access| match is_way {
             true => access.check_way(&user),

@@ -33,7 +33,7 @@ fn unanswered(why: Unanswered) -> Failure {
     let (reason, message) = match why {
         Unanswered::Full => (Reason::QueueFull, "too many reloads are requested at once"),
         Unanswered::Slow => {
-            (Reason::QueueTimeout, "the reading takes long and goes on: see the last reload in the status")
+            (Reason::QueueTimeout, "the reload is taking long and continues: see the last reload in the status")
         }
         Unanswered::Stopping => (Reason::ShuttingDown, "the broker is stopping"),
     };

@@ -1,4 +1,5 @@
-//! Whether a socket of the service manager listens. macOS does not tell it of a socket: there, one without a peer does.
+//! Whether a socket of the service manager listens. macOS does not say so; there, a socket without a peer counts as
+//! listening.
 
 #[cfg(not(target_vendor = "apple"))]
 pub(super) use rustix::net::sockopt::socket_acceptconn as is_accepting;

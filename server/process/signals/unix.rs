@@ -84,7 +84,7 @@ fn has_terminal() -> bool {
     File::open("/dev/tty").is_ok()
 }
 
-/// The output of a child that tells whether SIGHUP is ignored.
+/// The script of a child that survives only if SIGHUP is ignored.
 const HANG_UP_ITSELF: &str = "kill -HUP $$";
 
 /// Whether the parent has set SIGHUP to be ignored. Without a shell on a system without `/proc` that counts as no.

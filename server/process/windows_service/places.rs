@@ -1,5 +1,5 @@
-//! The program and the files of the service: others than SYSTEM and the administrators may neither change nor replace
-//! them, or they could act as LocalSystem.
+//! The program and the files of the service. Nobody but SYSTEM and the administrators may change or replace them:
+//! anyone else could act as LocalSystem.
 
 use std::{
     env, fs, io,
@@ -27,8 +27,8 @@ pub(super) fn program() -> Result<PathBuf, Problem> {
     match check(&program)? {
         None => Ok(program),
         Some(problem) => Err(Problem(format!(
-            "{problem}: others could act as LocalSystem by it: copy the programs to a folder that only administrators \
-             can change, such as %ProgramFiles%\\cardbroker"
+            "{problem}: others could act as LocalSystem through it: copy the programs to a folder that only \
+             administrators can change, such as %ProgramFiles%\\cardbroker"
         ))),
     }
 }
