@@ -133,6 +133,8 @@ lint: ## format, clippy, documentation, contract, licences, advisories
 	$(call step,.ci/setup lint)
 	$(call step,cargo fmt --all --check)
 	$(call step,cargo clippy --locked --workspace --all-targets -- -D warnings)
+# Not among all targets, because it needs the programs for Windows.
+	$(call step,cargo clippy --locked --workspace --test windows -- -D warnings)
 	$(call step,RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps)
 	$(call step,$(BUF) lint proto)
 	$(call step,$(BUF) format proto --diff --exit-code)

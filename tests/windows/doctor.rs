@@ -1,7 +1,7 @@
 //! `cardbroker doctor`: the programs of Windows that it asks, and the check of PC/SC whose output users of real
 //! machines send.
 
-use std::{env, fs, process::Command};
+use std::fs;
 
 use anyhow::{Context, ensure};
 use cardbroker_tests::harness::{

@@ -2,7 +2,7 @@
 //! of `--tcp auto`.
 
 use std::{
-    env, fs,
+    fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };

@@ -3,8 +3,8 @@
 
 use std::{
     env, fs,
-    path::{Path, PathBuf},
-    process::{Command, id},
+    path::Path,
+    process::id,
     sync::{Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
