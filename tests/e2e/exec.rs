@@ -107,6 +107,34 @@ fn signals_reach_the_program_once() -> anyhow::Result<()> {
     })
 }
 
+/// Runs its arguments as the leader of a session with a terminal, and hangs up once they have printed `ready`.
+const HANGS_UP: &str = "
+import os, pty, sys
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execvp(sys.argv[1], sys.argv[1:])
+while b'ready' not in os.read(terminal, 1024):
+    pass
+os.close(terminal)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+";
+
+#[test]
+fn the_end_of_the_terminal_reaches_the_program() -> anyhow::Result<()> {
+    tell(async {
+        let broker = broker().await?;
+        let told = "trap 'exit 4' HUP; echo ready; for i in $(seq 1200); do sleep 0.05; done";
+        let exec = exec(&broker, &["--private", "--", "sh", "-c", told])?;
+        let mut hung_up = Command::new("python3");
+        hung_up.args(["-c", HANGS_UP]).arg(exec.get_program()).args(exec.get_args());
+        hung_up.envs(exec.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let hung_up = run(&mut hung_up)?;
+        assert_eq!(hung_up.code, Some(4), "{hung_up:?}");
+        assert_eq!(private_doors(&broker)?, 0);
+        Ok(())
+    })
+}
+
 /// The folders of private doors.
 fn private_doors(broker: &Broker) -> anyhow::Result<usize> {
     let names = fs::read_dir(broker.folder())?.flatten().map(|entry| entry.file_name());

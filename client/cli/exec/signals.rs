@@ -8,6 +8,7 @@ use nix::{
         signal::{SigSet, SigmaskHow, Signal},
         signalfd::{SfdFlags, SignalFd},
     },
+    unistd::{getpid, getsid},
 };
 use tokio::sync::mpsc;
 
@@ -15,7 +16,7 @@ use tokio::sync::mpsc;
 const PASSED_ON: [Signal; 6] =
     [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGUSR1, Signal::SIGUSR2];
 
-/// The value of `si_code` for signals of the terminal, which the program gets by itself.
+/// The value of `si_code` for signals of the terminal, which go to the program, too.
 const FROM_KERNEL: i32 = 0x80;
 
 /// The signals of this process, which do not end it any more.
@@ -49,10 +50,9 @@ impl Signals {
                     Ok(None) | Err(Errno::EINTR) => continue,
                     Err(_) => return,
                 };
-                let is_of_terminal = info.ssi_code == FROM_KERNEL;
-                if let Ok(signal) = Signal::try_from(info.ssi_signo.cast_signed())
-                    && sender.blocking_send(Received { signal, is_of_terminal }).is_err()
-                {
+                let Ok(signal) = Signal::try_from(info.ssi_signo.cast_signed()) else { continue };
+                let is_of_terminal = info.ssi_code == FROM_KERNEL && !is_hangup_of_leader(signal);
+                if sender.blocking_send(Received { signal, is_of_terminal }).is_err() {
                     return;
                 }
             }
@@ -77,4 +77,10 @@ impl Signals {
             std::future::pending().await
         }
     }
+}
+
+/// Whether the kernel sends the signal to this process alone: the hangup of a terminal goes to the leader of the
+/// session only, which `ssh -t HOST 'cardbroker exec …'` makes of this process.
+fn is_hangup_of_leader(signal: Signal) -> bool {
+    signal == Signal::SIGHUP && getsid(None) == Ok(getpid())
 }
