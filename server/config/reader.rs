@@ -9,7 +9,7 @@ use cardbroker_core::{
 };
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::{Isolation, value as v};
+use super::{Exclusive, Isolation, value as v};
 
 const RELEASE_AFTER: Duration = Duration::from_secs(5);
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(120);
@@ -35,6 +35,8 @@ pub struct ReaderSettings {
     pub guard_last_try: bool,
     /// The isolation groups of programs that use PC/SC; `None` for that of the section `[pcsclite]`.
     pub pcsclite_isolation: Option<Isolation>,
+    /// The effect of an exclusive connection on other processes; `None` for that of the section `[pcsclite]`.
+    pub pcsclite_exclusive: Option<Exclusive>,
 }
 
 impl Default for ReaderSettings {
@@ -49,6 +51,7 @@ impl Default for ReaderSettings {
             pin_guard: true,
             guard_last_try: false,
             pcsclite_isolation: None,
+            pcsclite_exclusive: None,
         }
     }
 }
@@ -87,6 +90,8 @@ pub(super) struct ReaderRule {
     guard_last_try: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pcsclite_isolation: Option<Isolation>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pcsclite_exclusive: Option<Exclusive>,
 }
 
 impl ReaderRule {
@@ -101,6 +106,7 @@ impl ReaderRule {
             pin_guard: self.pin_guard,
             guard_last_try: self.guard_last_try,
             pcsclite_isolation: self.pcsclite_isolation,
+            pcsclite_exclusive: self.pcsclite_exclusive,
         }
     }
 }

@@ -60,6 +60,7 @@ fn the_example_shows_the_defaults() {
             alias: Some("yubikey".into()),
             own: Own::OnDemand,
             pcsclite_isolation: Some(super::Isolation::User),
+            pcsclite_exclusive: Some(super::Exclusive::Strict),
             ..ReaderSettings::default()
         }
     );

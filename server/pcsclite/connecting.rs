@@ -55,6 +55,7 @@ impl Connection {
             process: self.member.process,
             context,
             reader: Arc::clone(&id),
+            rule: self.shared.exclusive(&reader.names.display_name),
             share,
             protocol: protocol.unwrap_or_default(),
             insertion: reader.status.insertion_id.clone(),

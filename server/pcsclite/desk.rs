@@ -11,7 +11,7 @@ use cardbroker_core::{
     caller::{Caller, CallerKey, Identity, Principal},
     pcsclite::{
         code::Code,
-        handles::{Connected, ExclusiveRule, Handles, Limits},
+        handles::{Connected, Handles, Limits},
         reader_states::{ReaderStates, Sight},
     },
     turns::places::Places,
@@ -88,10 +88,10 @@ pub(super) struct Shown {
 }
 
 impl Desk {
-    pub(super) fn new(rule: ExclusiveRule) -> Arc<Self> {
+    pub(super) fn new() -> Arc<Self> {
         let places = Places::with_per_user(CONTEXTS[0], CONTEXTS[1]);
         Arc::new(Self(Mutex::new(State {
-            handles: Handles::new(rule, HANDLES),
+            handles: Handles::new(HANDLES),
             contexts: HashMap::new(),
             places,
             processes: HashMap::new(),

@@ -18,7 +18,7 @@ use super::{connection::Connection, desk::Desk, groups::Groups, private::Private
 use crate::{
     broker::Broker,
     caller::group::GroupKey,
-    config::{Config, Isolation, PcscliteConfig, ReaderSettings},
+    config::{Config, Exclusive, Isolation, PcscliteConfig, ReaderSettings},
     listen::{DoorBudgets, DoorListener, DoorListeners, LocalStream},
 };
 
@@ -29,7 +29,7 @@ const CONNECTIONS: [u64; 2] = [1024, 256];
 /// The settings of a door.
 pub struct Settings {
     /// The effect of an exclusive handle on those of other processes.
-    pub exclusive: ExclusiveRule,
+    pub exclusive: Exclusive,
     /// The isolation groups of programs.
     pub isolation: Isolation,
     /// How long a handle may keep its turn while others wait.
@@ -45,7 +45,7 @@ impl Settings {
         let PcscliteConfig { exclusive, isolation, .. } = config.pcsclite;
         let reader = Box::new(move |name: &str| readers.reader(name));
         let idle = IdleTimes { own_group: config.limits.max_contended_lease, ..IdleTimes::default() };
-        Self { exclusive: exclusive.into(), isolation, idle, reader }
+        Self { exclusive, isolation, idle, reader }
     }
 }
 
@@ -153,7 +153,7 @@ impl Shared {
         budgets: DoorBudgets,
         draining: CancellationToken,
     ) -> Arc<Self> {
-        let desk = Desk::new(settings.exclusive);
+        let desk = Desk::new();
         let places = Mutex::new(Places::with_per_user(CONNECTIONS[0], CONNECTIONS[1]));
         Arc::new(Self { broker, desk, settings, budgets, draining, places })
     }
@@ -218,6 +218,11 @@ impl Shared {
     /// The isolation of programs at the reader with this name in PC/SC.
     pub(super) fn isolation(&self, display_name: &str) -> Isolation {
         (self.settings.reader)(display_name).pcsclite_isolation.unwrap_or(self.settings.isolation)
+    }
+
+    /// The effect of exclusive handles at the reader with this name in PC/SC.
+    pub(super) fn exclusive(&self, display_name: &str) -> ExclusiveRule {
+        (self.settings.reader)(display_name).pcsclite_exclusive.unwrap_or(self.settings.exclusive).into()
     }
 
     /// How long an exclusive handle may idle at the reader with this name in PC/SC; `None` for any time.

@@ -8,7 +8,10 @@ use super::{
     program::{Program, World},
     terms::{DIRECT, EXCLUSIVE, READ, READERS, SHARED},
 };
-use crate::config::{Exclusive, Isolation, PcscliteConfig};
+use crate::{
+    config::{Config, Exclusive, Isolation, PcscliteConfig},
+    pcsclite::IdleTimes,
+};
 
 /// The maximum number of handles of one user.
 const HANDLES: usize = 512;
@@ -29,6 +32,18 @@ async fn strict_share_modes_are_those_of_pcscd() {
     assert_eq!(first.transmit(one, READ).await.unwrap()[2..], [0x90, 0], "it is still a shared handle");
     assert_eq!(second.disconnect(two, 0).await, Code::SUCCESS);
     assert_eq!(first.reconnect_as(one, EXCLUSIVE).await, Code::SUCCESS);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn one_reader_may_be_strict_alone() {
+    let text = "[[reader]]\nmatch = \".*00\"\npcsclite_exclusive = \"strict\"";
+    let mut world = World::with(Config::parse("c.toml".as_ref(), text).unwrap(), IdleTimes::default()).await;
+    let (mut first, mut second) = (world.program(1, 4).await, world.program(2, 4).await);
+    for (reader, refused) in READERS.into_iter().zip([Err(Code::SHARING_VIOLATION), Ok(())]) {
+        first.connect(reader, EXCLUSIVE).await.unwrap();
+        assert_eq!(second.connect(reader, SHARED).await.map(drop), refused, "{reader}");
+    }
     world.stop().await;
 }
 

@@ -48,7 +48,6 @@ struct Handle<U> {
 /// All handles of one door.
 #[derive(Debug)]
 pub struct Handles<U> {
-    rule: ExclusiveRule,
     places: Places<U>,
     handles: BTreeMap<u32, Handle<U>>,
     /// The number of resets of each reader's card, as last seen.
@@ -57,9 +56,9 @@ pub struct Handles<U> {
 
 impl<U: Clone + Eq + Hash> Handles<U> {
     /// Creates a table without any handles.
-    pub fn new(rule: ExclusiveRule, limits: Limits) -> Self {
+    pub fn new(limits: Limits) -> Self {
         let places = Places::with_per_user(limits.total, limits.per_user);
-        Self { rule, places, handles: BTreeMap::new(), resets: BTreeMap::new() }
+        Self { places, handles: BTreeMap::new(), resets: BTreeMap::new() }
     }
 
     /// The handle `id` of `context`, which may be another's or none.
@@ -199,7 +198,7 @@ impl<U: Clone + Eq + Hash> Handles<U> {
         self.handles.iter().any(|(id, handle)| {
             Some(*id) != except
                 && handle.at.reader == at.reader
-                && (self.rule == ExclusiveRule::Strict || handle.at.process == at.process)
+                && (at.rule == ExclusiveRule::Strict || handle.at.process == at.process)
                 && (share == Share::Exclusive || handle.at.share == Share::Exclusive)
         })
     }

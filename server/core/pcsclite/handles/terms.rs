@@ -73,6 +73,8 @@ pub struct Connected<U> {
     pub context: u32,
     /// The broker's name of the reader, `readers/{id}`.
     pub reader: Arc<str>,
+    /// The effect of exclusive handles at this reader, the same for all its handles.
+    pub rule: ExclusiveRule,
     /// The share mode, which a reconnect may change.
     pub share: Share,
     /// The bit of the protocol in use; 0 without one.

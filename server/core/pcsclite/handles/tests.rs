@@ -11,13 +11,14 @@ fn reader() -> Arc<str> {
 
 fn at(process: u64, share: Share) -> Connected<u32> {
     let context = u32::try_from(process).unwrap();
-    Connected { user: 7, process, context, reader: reader(), share, protocol: 2, insertion: CARD.into() }
+    let (rule, insertion) = (ExclusiveRule::Virtual, CARD.into());
+    Connected { user: 7, process, context, reader: reader(), rule, share, protocol: 2, insertion }
 }
 
 fn table(rule: ExclusiveRule, handles: &[(u64, Share)]) -> Handles<u32> {
-    let mut table = Handles::new(rule, LIMITS);
+    let mut table = Handles::new(LIMITS);
     for (id, (process, share)) in (1..).zip(handles) {
-        table.connect(id, at(*process, *share)).unwrap();
+        table.connect(id, Connected { rule, ..at(*process, *share) }).unwrap();
     }
     table
 }
@@ -45,7 +46,8 @@ fn an_exclusive_handle_excludes_its_own_process_or_all() {
     assert_eq!(handles.connect(2, at(2, Share::Shared)), Ok(()));
     assert_eq!(handles.connect(3, at(3, Share::Exclusive)), Ok(()), "it waits for its turn");
     let mut handles = table(ExclusiveRule::Strict, &[(1, Share::Exclusive)]);
-    assert_eq!(handles.connect(2, at(2, Share::Direct)), Err(Code::SHARING_VIOLATION));
+    let direct = Connected { rule: ExclusiveRule::Strict, ..at(2, Share::Direct) };
+    assert_eq!(handles.connect(2, direct), Err(Code::SHARING_VIOLATION));
     let mut handles = table(ExclusiveRule::Strict, &[(1, Share::Shared), (2, Share::Shared)]);
     assert_eq!(handles.reconnect(1, Share::Exclusive, 2, CARD), Err(Code::SHARING_VIOLATION));
     handles.disconnect(2);

@@ -114,6 +114,7 @@ impl World {
             process: if self.has(Fault::MixesProcesses) { u64::from(id % 2) } else { process },
             context: context(process),
             reader: READERS[reader].into(),
+            rule: self.rule(),
             share,
             protocol: self.protocol,
             insertion: self.insertion(reader),

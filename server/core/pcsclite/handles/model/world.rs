@@ -46,14 +46,18 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(is_strict: bool, fault: Option<Fault>) -> Self {
-        let rule = match is_strict != (fault == Some(Fault::SwapsRules)) {
-            true => ExclusiveRule::Strict,
-            false => ExclusiveRule::Virtual,
-        };
         let limits = if fault == Some(Fault::NoLimit) { Limits { per_user: 64, ..LIMITS } } else { LIMITS };
         let readers = [1, 2].map(|insertion| Reader { insertion, resets: 0, holder: None });
-        let (handles, programs) = (Handles::new(rule, limits), BTreeMap::new());
+        let (handles, programs) = (Handles::new(limits), BTreeMap::new());
         Self { handles, fault, is_strict, programs, readers, protocol: 0 }
+    }
+
+    /// The rule of all readers.
+    pub(super) fn rule(&self) -> ExclusiveRule {
+        match self.is_strict != self.has(Fault::SwapsRules) {
+            true => ExclusiveRule::Strict,
+            false => ExclusiveRule::Virtual,
+        }
     }
 
     pub(super) fn has(&self, fault: Fault) -> bool {
