@@ -20,22 +20,16 @@
 //! [`CardRequirement::Required`]: crate::turns::turn::CardRequirement::Required
 
 mod events;
+mod facts;
 pub mod fault;
 mod look;
 
-use std::{
-    borrow::Cow,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 use self::look::Look;
-use super::status::{ReaderStatus, State, not_owned, protocol_mismatch};
-use crate::{
-    error::Failure,
-    slot::{CardInfo, ProtocolChoice, SlotStatus},
-};
+use crate::slot::{CardInfo, ProtocolChoice, SlotStatus};
 
 /// How long another program may hold a new card before the reader's status shows it.
 const HELD_AFTER: Duration = Duration::from_secs(2);
@@ -260,60 +254,6 @@ impl CardLifecycle {
         }
     }
 
-    /// Why the reader is unusable, where its state alone does not tell.
-    pub fn unusable_because(&self) -> Option<Cow<'_, str>> {
-        match self.phase {
-            Phase::Unavailable { .. } => Some(Cow::Borrowed(&self.unavailable_because)),
-            Phase::Mute { speaks_another: true } => Some(self.mismatch().message),
-            _ => None,
-        }
-    }
-
-    /// The reader's status for watchers.
-    pub fn status(&self) -> ReaderStatus {
-        let (state, atr, protocol) = match &self.phase {
-            Phase::Unavailable { .. } => (State::Unavailable, Vec::new(), None),
-            Phase::Empty { .. } => (State::Empty, Vec::new(), None),
-            Phase::Released => {
-                (State::Ready, self.seen.as_ref().map(|seen| seen.atr.clone()).unwrap_or_default(), None)
-            }
-            Phase::Settling { .. } => (State::Settling, Vec::new(), None),
-            Phase::Ready { card, .. } => (State::Ready, card.atr.clone(), Some(card.protocol)),
-            Phase::Mute { speaks_another: true } => {
-                (State::Mute, self.seen.as_ref().map(|seen| seen.atr.clone()).unwrap_or_default(), None)
-            }
-            Phase::Mute { speaks_another: false } => (State::Mute, Vec::new(), None),
-            Phase::Held { .. } => (State::HeldElsewhere, Vec::new(), None),
-        };
-        let no_card = matches!(state, State::Empty | State::Unavailable);
-        ReaderStatus {
-            state: if self.unresponsive { State::Unresponsive } else { state },
-            atr,
-            protocol,
-            insertion_id: if no_card { String::new() } else { self.insertion_id() },
-            insertion_count: self.insertion_count,
-        }
-    }
-
-    /// The id of the insertion, unique among all runs.
-    pub fn insertion_id(&self) -> String {
-        format!("{}-i{}", self.identity, self.insertion_count)
-    }
-
-    /// The tag of the card's state, as far as the broker's own commands and resets change it.
-    pub fn state_tag(&self) -> String {
-        self.state_tag_after(0)
-    }
-
-    /// The state tag of a unit that would begin now.
-    pub fn next_state_tag(&self) -> String {
-        self.state_tag_after(1)
-    }
-
-    fn state_tag_after(&self, moves: u64) -> String {
-        format!("{}-s{}", self.identity, self.state_count + moves)
-    }
-
     /// Whether the card was reset since the last turn began.
     pub fn was_reset_since_turn(&self) -> bool {
         self.reset_since_turn
@@ -323,22 +263,6 @@ impl CardLifecycle {
     pub fn on_turn(&mut self) {
         self.reset_since_turn = false;
         self.state_count += 1;
-    }
-
-    /// The refusal of a request that requires a card now, if the reader's state prevents its turn.
-    pub fn refusal(&self) -> Option<Failure> {
-        if self.own == Own::Never {
-            return Some(not_owned());
-        }
-        if !self.unresponsive && matches!(self.phase, Phase::Mute { speaks_another: true }) {
-            return Some(self.mismatch());
-        }
-        self.status().state.refusal(&self.unavailable_because)
-    }
-
-    /// The refusal of requests for a card that answers with other protocols than the allowed ones.
-    fn mismatch(&self) -> Failure {
-        protocol_mismatch(self.protocols, self.seen.as_ref().map_or(&[], |seen| &seen.atr))
     }
 
     fn sees_card(&self) -> bool {

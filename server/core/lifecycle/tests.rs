@@ -4,8 +4,9 @@ mod properties;
 
 use super::*;
 use crate::{
-    error::{Delivery, Reason},
+    error::{Delivery, Failure, Reason},
     slot::{Protocol, ServiceError, SlotError},
+    status::{ReaderStatus, State},
 };
 
 fn at(start: Instant, milliseconds: u64) -> Instant {

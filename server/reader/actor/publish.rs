@@ -10,10 +10,15 @@ use super::{Actor, machine::ReaderPhase};
 impl Actor {
     /// Publishes the status if it has changed. Once the broker stops, nothing more is published.
     pub(super) fn publish(&mut self, now: Instant) {
-        let status = (self.phase == ReaderPhase::Plugged).then(|| self.lifecycle.status());
-        if status == self.published || self.phase.is_ending() {
+        let is_plugged = self.phase == ReaderPhase::Plugged;
+        let is_published = match &self.published {
+            Some(published) => is_plugged && self.lifecycle.is_status(published),
+            None => !is_plugged,
+        };
+        if is_published || self.phase.is_ending() {
             return;
         }
+        let status = is_plugged.then(|| self.lifecycle.status());
         let because = self.lifecycle.unusable_because().map(Cow::into_owned);
         match &status {
             Some(status) => log_change(&self.id, status, because.as_deref()),

@@ -92,10 +92,12 @@ struct World {
     /// The insertion that was last served, and the state of its card.
     served: Option<(String, Card)>,
     last_tag: u64,
+    last_status: ReaderStatus,
 }
 
 fn play(own: Own, events: Vec<Event>, fault: Option<Fault>) -> TestCaseResult {
     let (lifecycle, now) = lifecycle(own);
+    let last_status = lifecycle.status();
     let mut world = World {
         lifecycle,
         now,
@@ -107,6 +109,7 @@ fn play(own: Own, events: Vec<Event>, fault: Option<Fault>) -> TestCaseResult {
         luck: None,
         served: None,
         last_tag: 0,
+        last_status,
     };
     events.into_iter().try_for_each(|event| world.step(event))
 }
@@ -218,6 +221,9 @@ impl World {
         self.last_tag = tag;
         let is_later = self.lifecycle.deadline().is_none_or(|deadline| deadline > self.now);
         prop_assert!(!is_done || is_later, "the machine spins");
+        let status = self.lifecycle.status();
+        prop_assert!(self.lifecycle.is_status(&self.last_status) == (status == self.last_status), "a stale status");
+        self.last_status = status;
         Ok(())
     }
 }
