@@ -40,10 +40,15 @@ pub struct WaitingTurn {
 
 /// The waiting requests of one caller, at one reader or at all visible ones.
 pub struct VisibleTurns {
+    /// The readers that the caller may see now.
     visible: VisibleReaders,
+    /// The handles of all readers, from the registry.
     routes: watch::Receiver<Arc<Routes>>,
+    /// Changes when a turn at any reader may have moved.
     moved: watch::Receiver<()>,
+    /// The caller whose requests it shows.
     caller: Caller,
+    /// The only reader to show; `None` for all.
     reader: Option<String>,
 }
 

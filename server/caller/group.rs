@@ -34,7 +34,7 @@ pub enum GroupKey {
     },
 }
 
-/// The key of a shared group. `Debug` prints its length only.
+/// The key of a shared group. `Debug` prints nothing of it.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct SharedKey(String);
 

@@ -26,9 +26,11 @@
 //! | [`caller`] | nothing: the identities by which callers are counted and rules match |
 //! | [`card`] | the next exchange of a unit, whether it may be sent, and what remains in the card |
 //! | [`error`] | nothing: the closed list of failures, each with the delivery of the command |
+//! | [`journal`] | which events of a reader are kept, and what of a command may be told |
 //! | [`keyed_hash`] | whether two secret values are equal, without keeping them |
 //! | [`lifecycle`] | the state of a reader and its card, and the next action on it |
 //! | [`outcomes`] | whether a request is the first of its id, and how long its outcome is kept |
+//! | [`pcsc_words`] | nothing: the words of each system for its PC/SC service |
 //! | [`pcsclite`] | the requests and answers of PC/SC programs, and the rules of their handles |
 //! | [`policy`] | whether a rule allows an operation or a command of a caller |
 //! | [`sid`], [`user`] | nothing: the users and groups of Unix and of Windows |

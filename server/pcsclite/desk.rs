@@ -30,9 +30,13 @@ pub(super) struct Desk(Mutex<State>);
 
 struct State {
     handles: Handles<Principal>,
+    /// The contexts of all connections, by their numbers.
     contexts: HashMap<u32, Context>,
+    /// The places of contexts.
     places: Places<Principal>,
+    /// The processes with a connection.
     processes: HashMap<ProcessKey, Process>,
+    /// The number of the latest process.
     last_process: u64,
 }
 

@@ -1,6 +1,8 @@
 //! Checks of the repository itself: a table of contents.
 
 #[cfg(test)]
+mod architecture;
+#[cfg(test)]
 mod c_interface;
 #[cfg(test)]
 mod descriptor;

@@ -110,14 +110,19 @@ enum Fit {
 /// The rules in force, with the owner and the valid tokens.
 #[derive(Debug, Clone)]
 pub struct Policy {
+    /// The rules in their order; the first one that matches decides.
     rules: Vec<Rule>,
     /// `None` if the system does not tell the broker's own user.
     owner: Option<Principal>,
     /// The valid tokens; `None` if every token counts as valid.
     tokens: Option<Vec<TokenId>>,
+    /// The name of the rule after the last one, in decisions.
     default_rule: Arc<str>,
+    /// The name of the rule against callers without a valid token, in decisions.
     no_token: Arc<str>,
+    /// The number of changes before it.
     revision: u64,
+    /// When it came into force; `None` for the policy of the start.
     since: Option<Instant>,
 }
 

@@ -1,5 +1,5 @@
 //! Leases: the right to send to one reader's card, for one unit or one session. The actor grants and ends leases; the
-//! card thread checks the lease before **each** APDU. This one comparison keeps two holders apart.
+//! card thread checks the lease before **each** APDU. This check keeps two holders apart.
 
 use std::{
     sync::{
@@ -16,6 +16,7 @@ pub struct LeaseNumber(pub u64);
 /// The granting side: one per reader, owned by its actor.
 #[derive(Debug, Default)]
 pub struct Leases {
+    /// The number of the latest lease; one more after its end. Holders have clones.
     valid_epoch: Arc<AtomicU64>,
     /// The time from which the holder of the latest lease is requested to stop, if it is. The holder has a clone.
     stop: Arc<Mutex<Option<Instant>>>,
@@ -75,9 +76,13 @@ impl Leases {
 /// The holder's side. Each job for the card thread carries it; clones are the same lease.
 #[derive(Debug, Clone)]
 pub struct Lease {
+    /// The number of this lease. Never changes.
     epoch: u64,
+    /// The number of the latest lease. The granting side writes it.
     valid_epoch: Arc<AtomicU64>,
+    /// As in [`Leases`], for this lease alone.
     stop: Arc<Mutex<Option<Instant>>>,
+    /// As in [`Leases`], for this lease alone.
     is_released: Arc<AtomicBool>,
 }
 

@@ -47,19 +47,27 @@ use crate::turns::{
 /// The turns at one reader, for users `U`, callers `C` and isolation groups `G`.
 #[derive(Debug)]
 pub struct Schedule<U, C, G> {
+    /// The limits of the reader. Never change.
     pub(crate) settings: Settings,
+    /// The waiting requests, in the order of users and callers.
     pub(crate) rounds: Rounds<U, C, G>,
+    /// The usual time of an isolation reset, by which a quantum is measured.
     pub(crate) reset_cost: ResetCost,
+    /// How often each caller has come back in time, for which the free card may wait.
     pub(crate) comebacks: Comebacks<C>,
+    /// The time on the card that users have had beyond their share.
     pub(crate) debts: Debts<U>,
     /// The group that has left security state in the card, if any.
     pub(crate) raised: Option<G>,
     /// Whether the group in `raised` has ended.
     pub(crate) is_reset_due: bool,
+    /// The visit that goes on; `None` before the first turn, and after its end.
     pub(crate) visit: Option<Visit<U, C, G>>,
+    /// The turn that goes on.
     pub(crate) turn: Option<UnderWay<U, C, G>>,
     /// The request of the last [`Decision::Start`], and how its turn begins.
     pub(crate) next: Option<(u64, Continuation)>,
+    /// Whether the broker stops: no further turn begins.
     is_stopping: bool,
 }
 
