@@ -124,10 +124,10 @@ impl Error {
         }
     }
 
-    fn of_call(endpoint: &Endpoint, status: &Status, without_word: Delivery) -> Self {
+    fn of_call(endpoint: &Endpoint, status: &Status, otherwise: Delivery) -> Self {
         match connect_failure(status) {
             Some(finding) => Tried { endpoint: endpoint.clone(), finding }.into(),
-            None => Failure::of_status(status, without_word).into(),
+            None => Failure::of_status(status, otherwise).into(),
         }
     }
 
@@ -160,8 +160,8 @@ impl From<Failure> for Error {
 }
 
 /// The message for a status that does not come from the broker itself.
-pub(crate) fn message_without_word(status: &Status) -> String {
-    match code_without_word(status) {
+pub(crate) fn foreign_message(status: &Status) -> String {
+    match foreign_code(status) {
         Code::DeadlineExceeded => "the call's deadline passed without an answer".to_owned(),
         Code::Unimplemented => "the server at the endpoint is not cardbrokerd, or an older version".to_owned(),
         Code::Unavailable | Code::Unknown => format!("the connection to the broker was lost ({})", status.message()),
@@ -170,7 +170,7 @@ pub(crate) fn message_without_word(status: &Status) -> String {
 }
 
 /// The code of such a status. tonic calls the end of a deadline CANCELLED.
-pub(crate) fn code_without_word(status: &Status) -> Code {
+pub(crate) fn foreign_code(status: &Status) -> Code {
     match chain(status).any(|error| error.is::<TimeoutExpired>()) {
         true => Code::DeadlineExceeded,
         false => status.code(),

@@ -12,7 +12,7 @@ use tonic_types::StatusExt;
 
 use crate::{
     Delivery, ErrorReason, FieldViolation, RevocationCause,
-    error::{code_without_word, message_without_word},
+    error::{foreign_code, foreign_message},
     response::positive,
 };
 
@@ -48,7 +48,7 @@ pub struct Failure {
     /// The name of the reader concerned: `readers/{id}`.
     pub reader: Option<String>,
     /// Whether the status carries nothing from the broker: no failure, no ErrorInfo, no trailer.
-    pub(crate) is_without_word: bool,
+    pub(crate) is_foreign: bool,
 }
 
 impl Failure {
@@ -67,7 +67,7 @@ impl Failure {
             unknown_cause: None,
             field_violations: Vec::new(),
             reader: None,
-            is_without_word: false,
+            is_foreign: false,
         }
     }
 
@@ -88,11 +88,11 @@ impl Failure {
         )
     }
 
-    /// The failure of a call that ended with `status`. `without_word` is the delivery if the broker has given none.
-    pub(crate) fn of_status(status: &Status, without_word: Delivery) -> Self {
+    /// The failure of a call that ended with `status`. `otherwise` is the delivery if the broker has given none.
+    pub(crate) fn of_status(status: &Status, otherwise: Delivery) -> Self {
         match failure_detail(status) {
             Some(failure) => Self::of_wire(failure, Some(status)),
-            None => Self::of_plain_status(status, without_word),
+            None => Self::of_plain_status(status, otherwise),
         }
     }
 
@@ -124,7 +124,7 @@ impl Failure {
     }
 
     /// Reads google.rpc.ErrorInfo and the plain trailers, whose content may differ in an older or a newer broker.
-    fn of_plain_status(status: &Status, without_word: Delivery) -> Self {
+    fn of_plain_status(status: &Status, otherwise: Delivery) -> Self {
         let details = status.get_error_details();
         let info = details.error_info().filter(|info| info.domain == ERROR_DOMAIN);
         let trailer = |name| status.metadata().get(name).and_then(|value| value.to_str().ok());
@@ -135,14 +135,14 @@ impl Failure {
         let delivery = metadata("delivery").or_else(|| trailer(DELIVERY_TRAILER));
         let message = match name.or(delivery) {
             Some(_) => status.message().to_owned(),
-            None => message_without_word(status),
+            None => foreign_message(status),
         };
-        let is_without_word = name.is_none() && delivery.is_none();
+        let is_foreign = name.is_none() && delivery.is_none();
         // A reason without a delivery comes from the broker, too: the delivery is unknown.
         let delivery = match (delivery, name) {
             (Some(delivery), _) => Delivery::from_short_name(delivery),
             (None, Some(_)) => Delivery::Unknown,
-            (None, None) => without_word,
+            (None, None) => otherwise,
         };
         let violations = details.bad_request().map(|request| request.field_violations.as_slice()).unwrap_or_default();
         let violation = |violation: &tonic_types::FieldViolation| FieldViolation {
@@ -155,8 +155,8 @@ impl Failure {
             rule: metadata("rule").map(str::to_owned),
             field_violations: violations.iter().map(violation).collect(),
             reader: metadata("reader").map(str::to_owned),
-            is_without_word,
-            ..Self::own(reason, delivery, code_without_word(status), message)
+            is_foreign,
+            ..Self::own(reason, delivery, foreign_code(status), message)
         }
     }
 }

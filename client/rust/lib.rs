@@ -58,6 +58,7 @@ pub use reader_name::ReaderName;
 pub use response::{CommandResult, ResultKind, Stop, Transmitted};
 pub use session::{OpenSession, Session, SessionEvent, SessionEvents, SessionReset, SessionTransmit};
 pub use token::TokenFileError;
+pub use tonic::Code;
 pub use transmit::Transmit;
 pub use watch::{Watch, WatchEvent};
 pub use watch_turn::{TurnHolder, WaitingTurn, WatchTurn};

@@ -57,7 +57,7 @@ pub(crate) fn is_lost(error: &Error) -> bool {
     match error {
         Error::Failed(failure) => {
             let broken = matches!(failure.code, Code::Unavailable | Code::Unknown | Code::Internal | Code::Cancelled);
-            broken && failure.is_without_word
+            broken && failure.is_foreign
         }
         _ => false,
     }

@@ -198,14 +198,14 @@ impl Acceptor {
                     return Some(ConnectionSlot { occupancy: Arc::clone(occupancy), number, status });
                 }
                 Ruling::Refuse(too_many) => {
-                    if crowded.begins(Instant::now()) {
+                    if crowded.should_log(Instant::now()) {
                         tracing::warn!(%source, "further connections of its user are closed: {too_many}");
                     }
                     return None;
                 }
                 Ruling::Wait { soon: true } => {}
                 Ruling::Wait { soon: false } => {
-                    if crowded.begins(Instant::now()) {
+                    if crowded.should_log(Instant::now()) {
                         tracing::warn!("all connections are in use: further clients wait (listen.max_connections)");
                     }
                 }
@@ -225,7 +225,7 @@ struct Crowded {
 
 impl Crowded {
     /// Records a connection without a slot. Returns whether to log it.
-    fn begins(&mut self, now: Instant) -> bool {
+    fn should_log(&mut self, now: Instant) -> bool {
         let is_new = !mem::replace(&mut self.is_now, true);
         let is_due = is_new && self.logged_at.is_none_or(|last| last + LOG_INTERVAL <= now);
         if is_due {
@@ -261,11 +261,11 @@ mod tests {
     #[test]
     fn a_burst_is_logged_once_and_bursts_at_most_every_ten_seconds() {
         let (mut crowded, start) = (Crowded::default(), Instant::now());
-        assert_eq!([crowded.begins(start), crowded.begins(start + LOG_INTERVAL)], [true, false]);
+        assert_eq!([crowded.should_log(start), crowded.should_log(start + LOG_INTERVAL)], [true, false]);
         let mut logged = 0;
         for millisecond in 0..100_000 {
             crowded.is_now = false;
-            logged += u32::from(crowded.begins(start + LOG_INTERVAL + Duration::from_millis(millisecond)));
+            logged += u32::from(crowded.should_log(start + LOG_INTERVAL + Duration::from_millis(millisecond)));
         }
         assert_eq!(logged, 10);
     }

@@ -22,7 +22,7 @@ use crate::journal::JournalHandle;
 const COMMAND: &str = "send this command";
 
 /// How a denial of `operation` calls what the gate has refused.
-fn what(operation: Operation) -> &'static str {
+fn denied_name(operation: Operation) -> &'static str {
     match operation {
         Operation::GuardOverride => Operation::GuardOverride.as_str(),
         _ => COMMAND,
@@ -129,7 +129,7 @@ impl Access {
     pub fn record_refusal(&self, refusal: Refusal) -> Failure {
         match refusal {
             Refusal::LeaseEnded(failure) => failure,
-            Refusal::Denied(decision, operation) => self.record_denial(decision, operation, what(operation)),
+            Refusal::Denied(decision, operation) => self.record_denial(decision, operation, denied_name(operation)),
             Refusal::PinGuarded(failure) => {
                 self.0.records.trail.pin_kept_from_card(self.origin(), &self.0.reader.id, &failure);
                 failure
@@ -156,7 +156,7 @@ impl Access {
                 let decide = |header| rules.decide(Command { header, application: Application::Later });
                 let decision = Some(decide(header)).filter(|decision| decision.allowed || or == header);
                 let decision = decision.unwrap_or_else(|| decide(or));
-                self.enforce(decision, operation, what(operation)).map_err(|failure| {
+                self.enforce(decision, operation, denied_name(operation)).map_err(|failure| {
                     let message = format!("commands[{index}]: {}", failure.message);
                     failure.with_message(message)
                 })

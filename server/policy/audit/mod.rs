@@ -80,12 +80,12 @@ pub fn data_trace_ended(operator: &Origin, readers: &str) {
 }
 
 fn data_trace(event: &'static str, operator: &Origin, readers: &str) {
-    let (principal, pid, executable, traceparent) = who(operator);
+    let (principal, pid, executable, traceparent) = record_fields(operator);
     warn!(target: TARGET, event, %principal, pid, executable, traceparent, readers);
 }
 
 /// The fields of a request in a record: the principal, the process if it is known, and the trace context.
-fn who(origin: &Origin) -> (Principal, Option<u32>, Option<String>, Option<&str>) {
+fn record_fields(origin: &Origin) -> (Principal, Option<u32>, Option<String>, Option<&str>) {
     let caller = &origin.caller;
     let executable = caller.executable.as_deref().map(|path| path.to_string_lossy().into_owned());
     (caller.principal(), caller.pid, executable, origin.traceparent.as_deref())

@@ -20,7 +20,7 @@ use super::{
     SessionRecord, TARGET,
     coalesce::Verdict,
     kinds::{Credential, Denial, Kind, Refusal, Session, Windows},
-    who,
+    record_fields,
 };
 
 /// The audit trail of one server. Clones share their counts, which [`AuditCounts`] emits.
@@ -64,7 +64,7 @@ impl AuditTrail {
     /// of its kind in a window.
     pub fn denied(&self, origin: &Origin, reader: &str, operation: Operation, rule: &Arc<str>) -> bool {
         self.0.denied.fetch_add(1, Ordering::Relaxed);
-        let (principal, pid, executable, traceparent) = who(origin);
+        let (principal, pid, executable, traceparent) = record_fields(origin);
         let kind = Denial { principal: principal.clone(), reader: reader.into(), operation, rule: Arc::clone(rule) };
         let is_single = self.judge(|windows, now| windows.denials.on_record(kind, now)) == Verdict::Emit;
         if is_single {
@@ -79,20 +79,20 @@ impl AuditTrail {
 
     /// Records that an operator has ended a turn, with the operator's words. Never coalesced.
     pub fn released(&self, origin: &Origin, reader: &str, words: &str) {
-        let (principal, pid, executable, traceparent) = who(origin);
+        let (principal, pid, executable, traceparent) = record_fields(origin);
         warn!(target: TARGET, event = "released", %principal, pid, executable, traceparent, reader, words = ?words);
     }
 
     /// Records that an operator has changed the log's filter for a time. Never coalesced.
     pub fn log_filter_changed(&self, operator: &Origin, filter: &str, seconds: u64) {
-        let (principal, pid, executable, traceparent) = who(operator);
+        let (principal, pid, executable, traceparent) = record_fields(operator);
         let event = "log_filter_changed";
         warn!(target: TARGET, event, %principal, pid, executable, traceparent, filter, seconds);
     }
 
     /// Records that an operator has asked for a reload. Never coalesced.
     pub fn reload_requested(&self, operator: &Origin) {
-        let (principal, pid, executable, traceparent) = who(operator);
+        let (principal, pid, executable, traceparent) = record_fields(operator);
         warn!(target: TARGET, event = "reload_requested", %principal, pid, executable, traceparent);
     }
 
@@ -107,7 +107,7 @@ impl AuditTrail {
 
     /// Records that the PIN guard has refused a command.
     pub fn pin_kept_from_card(&self, origin: &Origin, reader: &str, failure: &Failure) {
-        let (principal, pid, executable, traceparent) = who(origin);
+        let (principal, pid, executable, traceparent) = record_fields(origin);
         let reason = failure.reason.as_str();
         let kind = Refusal { principal: principal.clone(), reader: reader.into(), reason };
         if self.judge(|windows, now| windows.refusals.on_record(kind, now)) == Verdict::Emit {
@@ -117,7 +117,7 @@ impl AuditTrail {
 
     /// Records that a session began or ended.
     pub fn session(&self, origin: &Origin, reader: &str, record: SessionRecord<'_>) {
-        let (principal, pid, executable, traceparent) = who(origin);
+        let (principal, pid, executable, traceparent) = record_fields(origin);
         let kind = Session::new(principal.clone(), reader, record);
         if self.judge(|windows, now| windows.sessions.on_record(kind.clone(), now)) == Verdict::Counted {
             return;

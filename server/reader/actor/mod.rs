@@ -118,7 +118,7 @@ struct Actor {
     marks: Arc<CardMarks>,
     /// The latest request for a reset between turns. Handles write it.
     reset_request: watch::Receiver<Option<ResetRequest>>,
-    /// The caller of the latest turn. Set by [`Actor::passes_to`].
+    /// The caller of the latest turn. Set by [`Actor::note_caller`].
     last_caller: Option<CallerKey>,
     /// The right to send to the card. Granted with each turn; the current lease ends here, at the latest with the next.
     leases: Leases,

@@ -145,7 +145,7 @@ impl Actor {
         let (access, mut record) = (session.access, session.record);
         record.begin(now);
         let (disposition, records) = (session.request.disposition, session.request.records);
-        if self.passes_to(access.origin().caller.key) || records == audit::SessionRecords::Each {
+        if self.note_caller(access.origin().caller.key) || records == audit::SessionRecords::Each {
             access.audit(audit::SessionRecord::Began);
         }
         let holding = Holding {
@@ -170,7 +170,7 @@ impl Actor {
     }
 
     /// Notes the caller of a turn that begins. Returns whether the turn before was another caller's.
-    pub(super) fn passes_to(&mut self, caller: CallerKey) -> bool {
+    pub(super) fn note_caller(&mut self, caller: CallerKey) -> bool {
         self.last_caller.replace(caller) != Some(caller)
     }
 

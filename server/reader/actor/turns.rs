@@ -130,7 +130,7 @@ impl Actor {
                 let granted = self.leases.grant();
                 let lease = granted.number();
                 let commands = Some(ticket.commands.len());
-                self.passes_to(ticket.access.origin().caller.key);
+                self.note_caller(ticket.access.origin().caller.key);
                 self.record_turn_began(ticket.access.origin(), lease, ticket.arrived, commands, now);
                 let job = UnitJob { ticket: Arc::clone(&ticket), lease: granted, reset };
                 self.start(Job::Unit(job), Work::Unit { ticket, disposition, lease, since: now });
