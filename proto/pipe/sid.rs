@@ -58,7 +58,8 @@ impl FromStr for Sid {
     type Err = String;
 
     /// Parses `S-1-` and at least two numbers. Letters and other signs are refused, so a SID has no effect beyond its
-    /// place in an access list.
+    /// place in an access list. The daemon's core owns the grammar of SIDs. This crate cannot use it, because clients
+    /// depend on this crate and not on the core, and the core on no runtime.
     fn from_str(text: &str) -> Result<Self, String> {
         let is_number = |part: &str| (1..=20).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
         let numbers = text.strip_prefix("S-1-").filter(|rest| rest.len() < MAX_CHARACTERS);

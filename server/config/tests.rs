@@ -191,6 +191,7 @@ fn every_mistake_names_its_position_and_the_allowed_values() {
             "[listen]\npipe_group = \"S-1-5-32)\"",
             "c.toml:2:14: listen.pipe_group: `S-1-5-32)` is not the SID of a group",
         ),
+        ("listen.pipe_group = \"S-1-5-4294967296\"", "c.toml:1:21: listen.pipe_group: `S-1-5-4294967296` is not"),
         ("[listen]\nsocket_group = \"no-such-group\"", "c.toml:2:16: listen.socket_group: there is no group `no-such"),
         ("[log]\nlevel = \"infoo\"", "c.toml:2:9: log.level: `infoo` is no level: allowed are off, error"),
         ("[log]\nlevel = \"h2=loud\"", "c.toml:2:9: log.level: "),

@@ -4,6 +4,7 @@ use std::{fmt::Display, path::PathBuf, str::FromStr, time::Duration};
 
 use cardbroker_core::{
     policy::{principal::PrincipalPattern, rule::Rule},
+    sid::Sid,
     turns::quantum::Quantum,
     user::SystemGroup,
 };
@@ -52,12 +53,12 @@ impl From<SocketGroup> for String {
 /// A group of Windows, by its SID.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct PipeGroup(String);
+pub struct PipeGroup(Sid);
 
 impl PipeGroup {
-    /// The SID in its text form: `S-1-` and numbers with hyphens between.
-    pub fn as_str(&self) -> &str {
-        &self.0
+    /// The SID of the group.
+    pub fn sid(&self) -> Sid {
+        self.0
     }
 }
 
@@ -65,15 +66,14 @@ impl TryFrom<String> for PipeGroup {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let is_number = |part: &str| (1..=20).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
-        let is_sid = text.strip_prefix("S-1-").is_some_and(|rest| rest.contains('-') && rest.split('-').all(is_number));
-        if is_sid { Ok(Self(text)) } else { Err(format!("`{text}` is not the SID of a group, such as S-1-5-32-545")) }
+        let not_a_sid = |_| format!("`{text}` is not the SID of a group, such as S-1-5-32-545");
+        text.parse().map(Self).map_err(not_a_sid)
     }
 }
 
 impl From<PipeGroup> for String {
     fn from(group: PipeGroup) -> Self {
-        group.0
+        group.0.to_string()
     }
 }
 

@@ -63,12 +63,13 @@ impl BoundPipe {
 
 /// The group that may open the pipe.
 pub(super) fn group(config: &ListenConfig) -> Result<Option<Sid>, String> {
-    match (&config.pipe_group, &config.socket_group) {
-        (Some(_), Some(_)) => Err("both pipe_group and socket_group name its group: remove one of them".into()),
-        (Some(group), None) => group.as_str().parse().map(Some),
-        (None, Some(group)) => group.group.sid().map(|sid| sid.to_string().parse()).transpose(),
-        (None, None) => Ok(None),
-    }
+    let sid = match (&config.pipe_group, &config.socket_group) {
+        (Some(_), Some(_)) => return Err("both pipe_group and socket_group name its group: remove one of them".into()),
+        (Some(group), None) => Some(group.sid()),
+        (None, Some(group)) => group.group.sid(),
+        (None, None) => None,
+    };
+    sid.map(|sid| sid.to_string().parse()).transpose()
 }
 
 impl PipeLock {
