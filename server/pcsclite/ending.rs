@@ -1,10 +1,16 @@
 //! How the turn of a handle ends: given back, abandoned, missed, or taken away.
 
-use cardbroker_core::{error::Reason, pcsclite::code::Code};
+use cardbroker_core::{
+    error::Reason,
+    pcsclite::{
+        code::Code,
+        pause::{Expiry, Limit, MAX_MISSES, Phase},
+    },
+};
 
 use super::{
     connection::Connection,
-    turns::{Event, Held, Limit, MAX_MISSES, Phase, Turn, Waiting},
+    turns::{Event, Held, Turn, Waiting},
 };
 
 impl Connection {
@@ -12,7 +18,7 @@ impl Connection {
     pub(super) fn end_turn(&mut self, handle: u32) {
         let Some(Turn::Held(held)) = self.turns.take(handle) else { return };
         // The handle has not seen the card in a turn that it has missed, nor what others have selected before.
-        if !matches!(held.phase, Phase::Awaited(_)) {
+        if !matches!(held.phase(), Phase::Awaited { .. }) {
             let selection = held.session.marks().selection();
             self.shared.desk.handles(|handles| handles.on_turn_over(handle, selection));
         }
@@ -42,11 +48,11 @@ impl Connection {
     pub(super) fn on_turn_event(&mut self, handle: u32, event: Event) {
         match event {
             Event::Begun(session, misses) => {
-                self.turns.put(handle, Turn::Held(Box::new(Held::new(session, Phase::Awaited(misses)))));
+                self.turns.put(handle, Turn::Held(Box::new(Held::new(session, Phase::Awaited { misses }))));
             }
             Event::Refused => drop(self.turns.take(handle)),
-            Event::Rested => self.end_turn(handle),
-            Event::Missed(misses) => {
+            Event::Expired(Expiry::Rested) => self.end_turn(handle),
+            Event::Expired(Expiry::Missed { misses }) => {
                 self.end_turn(handle);
                 if misses < MAX_MISSES
                     && let Ok(Ok(opening)) = self.request_turn(handle)
@@ -54,7 +60,7 @@ impl Connection {
                     self.turns.put(handle, Turn::Waiting(Waiting::new(opening, misses)));
                 }
             }
-            Event::TooLong(limit) => {
+            Event::Expired(Expiry::TooLong(limit)) => {
                 self.revoke(handle);
                 match limit {
                     Limit::Idle => self.lose_turn(handle),

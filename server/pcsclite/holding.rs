@@ -7,6 +7,7 @@ use cardbroker_core::{
     pcsclite::{
         code::Code,
         handles::{Card, Share},
+        pause::{Expiry, Phase},
     },
     turns::turn::{CardRequirement, Disposition, MAX_WAIT, TurnRequest},
 };
@@ -16,7 +17,7 @@ use tracing::Span;
 use super::{
     connection::Connection,
     input::Ended,
-    turns::{Event, HOLD, Held, Phase, Turn, Waiting},
+    turns::{Event, HOLD, Held, Turn, Waiting},
 };
 use crate::{
     broker::RequestContext,
@@ -74,7 +75,7 @@ impl Connection {
     /// for its next try. A process is not held for a turn that its own handles keep.
     pub(super) async fn acquire(&mut self, handle: u32, need: Need) -> Result<Result<(), Code>, Ended> {
         let mut waiting = match self.turns.take(handle) {
-            Some(Turn::Held(held)) if matches!(held.phase, Phase::Awaited(_)) => {
+            Some(Turn::Held(held)) if matches!(held.phase(), Phase::Awaited { .. }) => {
                 return Ok(self.on_begun(handle, held.session, need));
             }
             Some(held @ Turn::Held(_)) => {
@@ -154,7 +155,7 @@ impl Connection {
 
     /// As [`Connection::settle_turn`]. `has_news`: the handle had news of a change at the beginning of the call.
     pub(super) fn settle_turn_with(&mut self, handle: u32, has_news: bool) {
-        let Some(before) = self.turns.held(handle).map(|held| held.phase) else { return };
+        let Some(before) = self.turns.held(handle).map(|held| held.phase()) else { return };
         let (keeps, exclusive) =
             self.shared.desk.handles(|handles| (handles.keeps_turn(handle), handles.exclusive_reader(handle)));
         let share = if exclusive.is_some() { Share::Exclusive } else { Share::Shared };
@@ -171,8 +172,8 @@ impl Connection {
             held.session.set_idle_timeout(idle);
         }
         held.on_call_over(after);
-        if let Some(limit) = held.exceeded() {
-            return self.on_turn_event(handle, Event::TooLong(limit));
+        if let Some(expiry @ Expiry::TooLong(_)) = held.expired() {
+            return self.on_turn_event(handle, Event::Expired(expiry));
         }
         if keeps && !matches!(before, Phase::Kept { .. }) {
             self.shared.desk.keep(&self.member);
@@ -190,7 +191,7 @@ impl Connection {
 
     /// Ends the turn of the handle if it rests and others wait that it delays for nothing.
     pub(super) fn end_rest(&mut self, handle: u32) {
-        if self.turns.held(handle).is_some_and(|held| held.is_rest_over()) {
+        if self.turns.held(handle).is_some_and(|held| held.expired() == Some(Expiry::Rested)) {
             self.end_turn(handle);
         }
     }
@@ -216,6 +217,6 @@ impl Connection {
 
     /// Whether the handle has a turn for which it is back.
     pub(super) fn has_begun(&mut self, handle: u32) -> bool {
-        self.turns.held(handle).is_some_and(|held| !matches!(held.phase, Phase::Awaited(_)))
+        self.turns.held(handle).is_some_and(|held| !matches!(held.phase(), Phase::Awaited { .. }))
     }
 }
