@@ -11,7 +11,7 @@ use cardbroker_core::{
     },
 };
 
-use super::{connection::Connection, input::Ended};
+use super::{connection::Connection, input::Ended, unserved::answered};
 
 /// The attribute with the card's answer to reset.
 const ATR_STRING: u32 = 0x0009_0303;
@@ -26,7 +26,7 @@ impl Connection {
         match &message.request {
             Request::Connect { context, reader, share, protocols } => {
                 self.check_context(*context)?;
-                let connected = self.connect(reader, *share, *protocols).await?;
+                let connected = answered(self.connect(reader, *share, *protocols).await)?;
                 self.refresh();
                 let reply = match connected {
                     Ok((handle, protocol)) => Reply::Connected { handle, protocol },
@@ -35,7 +35,7 @@ impl Connection {
                 self.answer(message, reply).await
             }
             Request::Reconnect { handle, share, protocols, initialization } => {
-                let reconnected = self.reconnect(*handle, *share, *protocols, *initialization).await?;
+                let reconnected = answered(self.reconnect(*handle, *share, *protocols, *initialization).await)?;
                 self.refresh();
                 self.answer(message, reconnected.map_or_else(Reply::Code, Reply::Reconnected)).await
             }

@@ -8,11 +8,17 @@ use cardbroker_core::{
         handles::{Connected, Disposition, Share},
         reader_states::protocol_bit,
     },
+    slot::ResetKind,
     status::State,
 };
 use tokio::time::{Instant, sleep_until};
 
-use super::{connection::Connection, holding::Need, input::Ended};
+use super::{
+    connection::Connection,
+    holding::Need,
+    input::Ended,
+    unserved::{Unserved, answered},
+};
 use crate::registry::ReaderView;
 
 /// The time for a card that was just inserted to be taken.
@@ -28,27 +34,17 @@ const RESTS: Duration = Duration::from_millis(20);
 const PROTOCOLS: u32 = 0x0F;
 
 impl Connection {
-    pub(super) async fn connect(
-        &mut self,
-        name: &str,
-        share: u32,
-        protocols: u32,
-    ) -> Result<Result<(u32, u32), Code>, Ended> {
+    /// Connects a new handle. Returns its number, and the bit of its protocol.
+    pub(super) async fn connect(&mut self, name: &str, share: u32, protocols: u32) -> Result<(u32, u32), Unserved> {
         let context = self.context()?;
-        let Some(share) = Share::new(share) else { return Ok(Err(Code::INVALID_VALUE)) };
+        let share = Share::new(share).ok_or(Code::INVALID_VALUE)?;
         self.refresh();
-        let Some(id) = self.shared.desk.reader(&self.member, name) else { return Ok(Err(Code::UNKNOWN_READER)) };
-        let Some(reader) = self.settled(&id).await? else { return Ok(Err(Code::READER_UNAVAILABLE)) };
+        let id = self.shared.desk.reader(&self.member, name).ok_or(Code::UNKNOWN_READER)?;
+        let reader = self.settled(&id).await?.ok_or(Code::READER_UNAVAILABLE)?;
         self.see_resets(&id);
-        let protocol = match usable(&reader, share, protocols) {
-            Ok(protocol) => protocol,
-            Err(code) => return Ok(Err(code)),
-        };
-        if share != Share::Direct
-            && let Err(failure) =
-                self.shared.broker.check_session(&self.request_context(&id), &self.session_request(share))
-        {
-            return Ok(Err(Code::from(&failure)));
+        let protocol = usable(&reader, share, protocols)?;
+        if share != Share::Direct {
+            self.shared.broker.check_session(&self.request_context(&id), &self.session_request(share))?;
         }
         let at = Connected {
             user: self.user.clone(),
@@ -60,19 +56,16 @@ impl Connection {
             protocol: protocol.unwrap_or_default(),
             insertion: reader.status.insertion_id.clone(),
         };
-        let handle = match self.shared.desk.connect(at) {
-            Ok(handle) => handle,
-            Err(code) => return Ok(Err(code)),
-        };
-        match self.keep_or_learn(handle, share, protocol, protocols).await? {
+        let handle = self.shared.desk.connect(at)?;
+        match self.keep_or_learn(handle, share, protocol, protocols).await {
             Ok(protocol) => {
                 self.shared.broker.record_handle(&self.request_context(&id));
-                Ok(Ok((handle, protocol)))
+                Ok((handle, protocol))
             }
-            Err(code) => {
+            Err(unserved) => {
                 self.abandon_turn(handle);
                 self.shared.desk.handles(|handles| handles.disconnect(handle));
-                Ok(Err(code))
+                Err(unserved)
             }
         }
     }
@@ -84,21 +77,19 @@ impl Connection {
         share: Share,
         protocol: Option<u32>,
         protocols: u32,
-    ) -> Result<Result<u32, Code>, Ended> {
+    ) -> Result<u32, Unserved> {
         if let (Some(protocol), true) = (protocol, share != Share::Exclusive) {
-            return Ok(Ok(protocol));
+            return Ok(protocol);
         }
-        if let Err(code) = self.acquire(handle, Need { hold: EXCLUSIVE_TIME, ..Need::default() }).await? {
-            return Ok(Err(code));
-        }
+        self.acquire(handle, Need { hold: EXCLUSIVE_TIME, ..Need::default() }).await?;
         let found = self.turns.held(handle).map(|held| protocol_bit(Some(held.session.protocol())));
         self.settle_turn(handle);
         let protocol = protocol.or(found).unwrap_or_default();
         if protocols & protocol == 0 {
-            return Ok(Err(Code::PROTO_MISMATCH));
+            return Err(Code::PROTO_MISMATCH.into());
         }
         self.shared.desk.handles(|handles| handles.set_protocol(handle, protocol));
-        Ok(Ok(protocol))
+        Ok(protocol)
     }
 
     /// Waits until the reader has taken a card that was just inserted; `None` if the reader is gone.
@@ -129,34 +120,19 @@ impl Connection {
         share: u32,
         protocols: u32,
         initialization: u32,
-    ) -> Result<Result<u32, Code>, Ended> {
+    ) -> Result<u32, Unserved> {
         let at = self.connected(handle)?;
-        let (Some(share), Some(Disposition(reset))) = (Share::new(share), Disposition::new(initialization)) else {
-            return Ok(Err(Code::INVALID_VALUE));
-        };
-        let Some(reader) = self.settled(&at.reader).await? else { return Ok(Err(Code::READER_UNAVAILABLE)) };
+        let share = Share::new(share).ok_or(Code::INVALID_VALUE)?;
+        let Disposition(reset) = Disposition::new(initialization).ok_or(Code::INVALID_VALUE)?;
+        let reader = self.settled(&at.reader).await?.ok_or(Code::READER_UNAVAILABLE)?;
         self.see_resets(&at.reader);
-        let protocol = match usable(&reader, share, protocols) {
-            Ok(protocol) => protocol,
-            Err(code) => return Ok(Err(code)),
-        };
+        let protocol = usable(&reader, share, protocols)?;
         let insertion = &reader.status.insertion_id;
         let known = protocol.unwrap_or(at.protocol);
         let (had_news, had_turn) = (self.has_news(handle), self.has_begun(handle));
-        let before = match self.shared.desk.handles(|handles| handles.reconnect(handle, share, known, insertion)) {
-            Ok(before) => before,
-            Err(code) => return Ok(Err(code)),
-        };
-        let mut reconnected = Ok(known);
-        if let Some(kind) = reset.filter(|_| share != Share::Direct) {
-            reconnected = self.acquire(handle, Need::default()).await?.map(|()| known);
-            if reconnected.is_ok() {
-                reconnected = self.reset(handle, kind, true).await?.map(|()| known);
-            }
-        }
-        if reconnected.is_ok() {
-            reconnected = self.keep_or_learn(handle, share, protocol, protocols).await?;
-        }
+        let before = self.shared.desk.handles(|handles| handles.reconnect(handle, share, known, insertion))?;
+        let reset = reset.filter(|_| share != Share::Direct);
+        let reconnected = answered(self.reset_and_keep(handle, reset, share, protocol, protocols).await)?;
         if reconnected.is_err() {
             if !had_turn {
                 // The turn began for a handle that knew nothing about the card.
@@ -168,7 +144,23 @@ impl Connection {
         let keeps = self.shared.desk.handles(|handles| handles.keeps_turn(handle));
         let rests_longer = had_news && !keeps || self.has_news(handle);
         self.settle_turn_with(handle, rests_longer);
-        Ok(reconnected)
+        Ok(reconnected?)
+    }
+
+    /// Resets the card for a handle that reconnects, if it asks for that. Then as [`Connection::keep_or_learn`].
+    async fn reset_and_keep(
+        &mut self,
+        handle: u32,
+        reset: Option<ResetKind>,
+        share: Share,
+        protocol: Option<u32>,
+        protocols: u32,
+    ) -> Result<u32, Unserved> {
+        if let Some(kind) = reset {
+            self.acquire(handle, Need::default()).await?;
+            self.reset(handle, kind, true).await?;
+        }
+        self.keep_or_learn(handle, share, protocol, protocols).await
     }
 
     /// Disconnects the handle. A disposition that resets the card is for the effects of the handle's commands: without
@@ -183,7 +175,8 @@ impl Connection {
             let insertion = &reader.status.insertion_id;
             if self.shared.desk.handles(|handles| handles.has_effect(handle, insertion, resets)) {
                 // For a request that waits, a turn that only rests ends.
-                stays = self.acquire(handle, Need { hold: RESTS, ..Need::default() }).await.map(drop);
+                let acquired = self.acquire(handle, Need { hold: RESTS, ..Need::default() }).await;
+                stays = answered(acquired).map(drop);
                 self.shared.broker.reset_after_turn(&at.reader, resets, kind);
             }
         }

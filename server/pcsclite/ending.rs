@@ -55,7 +55,7 @@ impl Connection {
             Event::Expired(Expiry::Missed { misses }) => {
                 self.end_turn(handle);
                 if misses < MAX_MISSES
-                    && let Ok(Ok(opening)) = self.request_turn(handle)
+                    && let Ok(opening) = self.request_turn(handle)
                 {
                     self.turns.put(handle, Turn::Waiting(Waiting::new(opening, misses)));
                 }

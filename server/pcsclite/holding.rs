@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use cardbroker_core::{
-    error::Failure,
     pcsclite::{
         code::Code,
         handles::{Card, Share},
@@ -18,6 +17,7 @@ use super::{
     connection::Connection,
     input::Ended,
     turns::{Event, HOLD, Held, Turn, Waiting},
+    unserved::Unserved,
 };
 use crate::{
     broker::RequestContext,
@@ -71,23 +71,20 @@ impl Connection {
         RequestContext { caller: &self.caller, group: self.group(reader), reader, traceparent: None }
     }
 
-    /// Gets the handle its turn. The inner error is the code for the client; the handle may have its turn all the same,
-    /// for its next try. A process is not held for a turn that its own handles keep.
-    pub(super) async fn acquire(&mut self, handle: u32, need: Need) -> Result<Result<(), Code>, Ended> {
+    /// Gets the handle its turn. A handle that is refused may have its turn all the same, for its next try. A process
+    /// is not held for a turn that its own handles keep.
+    pub(super) async fn acquire(&mut self, handle: u32, need: Need) -> Result<(), Unserved> {
         let mut waiting = match self.turns.take(handle) {
             Some(Turn::Held(held)) if matches!(held.phase(), Phase::Awaited { .. }) => {
-                return Ok(self.on_begun(handle, held.session, need));
+                return Ok(self.on_begun(handle, held.session, need)?);
             }
             Some(held @ Turn::Held(_)) => {
                 self.turns.put(handle, held);
-                return Ok(Ok(()));
+                return Ok(());
             }
             Some(Turn::Waiting(waiting)) => waiting,
-            None if self.is_own_process_busy(handle) => return Ok(Err(Code::SHARING_VIOLATION)),
-            None => match self.request_turn(handle)? {
-                Ok(opening) => Waiting::new(opening, 0),
-                Err(failure) => return Ok(Err(Code::from(&failure))),
-            },
+            None if self.is_own_process_busy(handle) => return Err(Code::SHARING_VIOLATION.into()),
+            None => Waiting::new(self.request_turn(handle)?, 0),
         };
         let closing = self.closing.clone();
         let hold = sleep(need.hold);
@@ -98,11 +95,8 @@ impl Connection {
             }
             tokio::select! {
                 biased;
-                begun = waiting.begun() => return Ok(match begun {
-                    Ok(session) => self.on_begun(handle, session, need),
-                    Err(failure) => Err(Code::from(&failure)),
-                }),
-                () = closing.cancelled() => return Err(Ended::Stopping),
+                begun = waiting.begun() => return Ok(self.on_begun(handle, begun?, need)?),
+                () = closing.cancelled() => return Err(Ended::Stopping.into()),
                 (other, event) = self.turns.next() => self.on_turn_event(other, event),
                 Ok(()) = self.member.kept.changed() => self.leave_own_queue(),
                 () = &mut hold => {
@@ -110,9 +104,9 @@ impl Connection {
                         waiting.misses = 0;
                         self.turns.put(handle, Turn::Waiting(waiting));
                     }
-                    return Ok(Err(Code::SHARING_VIOLATION));
+                    return Err(Code::SHARING_VIOLATION.into());
                 }
-                ended = self.input.gone() => return Err(ended),
+                ended = self.input.gone() => return Err(ended.into()),
             }
         }
     }
@@ -121,11 +115,11 @@ impl Connection {
         self.shared.desk.handles(|handles| handles.is_own_process_busy(handle))
     }
 
-    pub(super) fn request_turn(&self, handle: u32) -> Result<Result<Opening, Failure>, Ended> {
+    pub(super) fn request_turn(&self, handle: u32) -> Result<Opening, Unserved> {
         let at = self.connected(handle)?;
         let span = spans::session(&Span::current());
         let open = || self.shared.broker.open_session(self.request_context(&at.reader), self.session_request(at.share));
-        Ok(span.in_scope(open))
+        Ok(span.in_scope(open)?)
     }
 
     /// The turn of the handle has come, and its client is there.

@@ -24,6 +24,7 @@
 //! | `holding` | how a handle gets its turn, and keeps it |
 //! | `ending` | how the turn of a handle ends |
 //! | `turns` | the turns of a connection's handles, waiting, in use or resting |
+//! | `unserved` | why a call has no result |
 //!
 //! Three rules keep client libraries alive. A request that asks for state is answered at once. A request that needs a
 //! turn is held for 1 s at most; then the client asks again, and its place in the queue is kept. A process
@@ -47,6 +48,7 @@ mod private;
 mod tests;
 mod transactions;
 mod turns;
+mod unserved;
 mod waiting;
 
 pub use self::{

@@ -20,6 +20,7 @@ use super::{
     holding::Need,
     input::Ended,
     turns::{Event, Held, Turn},
+    unserved::{Unserved, answered},
 };
 use crate::reader::{
     session::{SessionEvent, SessionReset, SessionUnit},
@@ -42,7 +43,7 @@ impl Connection {
             Ask::Ready => Code::SUCCESS,
             Ask::Turn => {
                 let need = Need { begins: true, keeps_place: true, ..Need::default() };
-                self.acquire(handle, need).await?.err().unwrap_or(Code::SUCCESS)
+                answered(self.acquire(handle, need).await)?.err().unwrap_or(Code::SUCCESS)
             }
         };
         self.settle_turn(handle);
@@ -58,7 +59,7 @@ impl Connection {
         let end = self.shared.desk.handles(|handles| handles.end(handle, &insertion));
         let mut code = end.code;
         if let Some(kind) = reset.filter(|_| end.was_open && code.is_success()) {
-            code = self.reset(handle, kind, false).await?.err().unwrap_or(code);
+            code = answered(self.reset(handle, kind, false).await)?.err().unwrap_or(code);
         }
         self.settle_turn(handle);
         Ok(code)
@@ -70,7 +71,7 @@ impl Connection {
             return Err(Ended::Foreign);
         };
         let (handle, protocol, room, command) = (*handle, *protocol, *room, std::mem::take(command));
-        let answer = self.transmit(handle, protocol, room, command).await?;
+        let answer = answered(self.transmit(handle, protocol, room, command).await)?;
         self.settle_turn(handle);
         match answer {
             Ok(answer) => self.answer(&message, Reply::Transmitted(&answer)).await,
@@ -84,32 +85,28 @@ impl Connection {
         protocol: u32,
         room: usize,
         command: ApduBytes,
-    ) -> Result<Result<ApduBytes, Code>, Ended> {
+    ) -> Result<ApduBytes, Unserved> {
         let at = self.connected(handle)?;
         if room < MIN_ROOM {
-            return Ok(Err(Code::INSUFFICIENT_BUFFER));
+            return Err(Code::INSUFFICIENT_BUFFER.into());
         }
         if ![at.protocol, RAW, ANY_OLD].contains(&protocol) {
-            return Ok(Err(Code::PROTO_MISMATCH));
+            return Err(Code::PROTO_MISMATCH.into());
         }
-        let Ok(command) = UnitCommand::raw(command) else { return Ok(Err(Code::INVALID_PARAMETER)) };
+        let command = UnitCommand::raw(command).map_err(|_| Code::INVALID_PARAMETER)?;
         let selects = command.header().selects_by_name();
-        let Some(insertion) = self.insertion_in(&at.reader) else { return Ok(Err(Code::READER_UNAVAILABLE)) };
+        let insertion = self.insertion_in(&at.reader).ok_or(Code::READER_UNAVAILABLE)?;
         self.end_rest(handle);
         match self.shared.desk.handles(|handles| handles.ask(handle, &insertion)) {
-            Ask::Answer(code) => return Ok(Err(self.refuse(handle, code))),
+            Ask::Answer(code) => return Err(self.refuse(handle, code).into()),
             Ask::Ready => {}
             Ask::Turn => {
                 let need = Need { selects: Some(selects), keeps_place: true, ..Need::default() };
-                if let Err(code) = self.acquire(handle, need).await? {
-                    return Ok(Err(code));
-                }
+                self.acquire(handle, need).await?;
             }
         }
-        if let Err(code) = self.shared.desk.handles(|handles| handles.on_command(handle, selects)) {
-            return Ok(Err(code));
-        }
-        let Some(held) = self.take_held(handle) else { return Ok(Err(Code::INTERNAL_ERROR)) };
+        self.shared.desk.handles(|handles| handles.on_command(handle, selects))?;
+        let held = self.take_held(handle).ok_or(Code::INTERNAL_ERROR)?;
         let span = spans::unit(&Span::current());
         let resets = held.session.marks().resets();
         let outcome = match span.in_scope(|| held.session.transmit(vec![command], true, Instant::now())) {
@@ -123,31 +120,23 @@ impl Connection {
         if !answer.as_ref().is_err_and(|failure| failure.delivery == Delivery::NotSent) {
             self.shared.desk.handles(|handles| handles.on_sent(handle, selects, resets));
         }
-        Ok(answer.or_else(refusal))
+        Ok(answer.or_else(refusal)?)
     }
 
     /// Resets the card in the turn of the handle, which gets the news itself unless it `acknowledges` the reset.
-    pub(super) async fn reset(
-        &mut self,
-        handle: u32,
-        kind: ResetKind,
-        acknowledges: bool,
-    ) -> Result<Result<(), Code>, Ended> {
-        let Some(held) = self.take_held(handle) else { return Ok(Err(Code::INTERNAL_ERROR)) };
-        let outcome = match held.session.reset(kind, true) {
-            Ok(reset) => self.carry_out(handle, held, reset).await,
+    pub(super) async fn reset(&mut self, handle: u32, kind: ResetKind, acknowledges: bool) -> Result<(), Unserved> {
+        let held = self.take_held(handle).ok_or(Code::INTERNAL_ERROR)?;
+        match held.session.reset(kind, true) {
+            Ok(reset) => self.carry_out(handle, held, reset).await?,
             Err(failure) => {
                 self.turns.put(handle, Turn::Held(held));
-                return Ok(Err(Code::from(&failure)));
+                return Err(failure.into());
             }
         };
-        if let Err(failure) = outcome {
-            return Ok(Err(Code::from(&failure)));
-        }
         if let Some(resets) = self.turns.held(handle).map(|held| held.session.marks().resets()) {
             self.shared.desk.handles(|handles| handles.on_reset(handle, resets, acknowledges));
         }
-        Ok(Ok(()))
+        Ok(())
     }
 
     fn take_held(&mut self, handle: u32) -> Option<Box<Held>> {
