@@ -9,7 +9,7 @@ use crate::listen::BindError;
 /// Checks that there is a pipe to serve.
 ///
 /// # Errors
-/// [`BindError::Unfit`].
+/// [`BindError::Unfit`] if the path is empty, because the system does not tell the user of this process.
 pub(in crate::listen) fn check(pipe: &Path) -> Result<(), BindError> {
     if pipe.as_os_str().is_empty() {
         let problem = "the system does not tell this process's user: name a pipe with --socket or listen.socket";

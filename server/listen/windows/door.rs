@@ -1,5 +1,5 @@
-//! The door for PC/SC programs: refused, because the programs' library here is Windows' own. Its types have no
-//! value.
+//! The door for PC/SC programs: refused, because the programs' library here is Windows' own. Its types have the
+//! functions of those on Unix and no value, so that the rest of the daemon is the same on both systems.
 
 use std::{io, path::Path, time::Duration};
 
@@ -14,11 +14,11 @@ use crate::{
     listen::{BindError, budgets::Budgets, incoming::ConnectionNumbers},
 };
 
-/// The socket of the configuration.
+/// The socket of the configuration, which [`DoorSocket::take`] refuses.
 #[derive(Debug)]
 pub(in crate::listen) enum DoorSocket {}
 
-/// The same once it listens.
+/// The socket of the configuration once it listens.
 #[derive(Debug)]
 pub(in crate::listen) enum OpenDoor {}
 
@@ -50,25 +50,24 @@ pub struct DoorListeners {
 }
 
 impl DoorSocket {
-    /// Refuses.
+    /// Refuses the path of the configuration, and says which key to remove.
     ///
     /// # Errors
-    /// Always.
+    /// [`BindError::Unfit`] for each path.
     pub(in crate::listen) fn take(_: Option<LocalSocket>, path: &Path, _: &ListenConfig) -> Result<Self, BindError> {
         let problem = "Windows has a PC/SC library of its own, so there is no door for PC/SC programs: remove \
                        pcsclite.socket";
         Err(BindError::Unfit { socket: path.into(), problem: problem.into() })
     }
 
-    /// # Errors
-    /// None: it cannot be called.
+    /// Starts to listen.
     pub(in crate::listen) fn listen(self) -> io::Result<(OpenDoor, SocketGuard)> {
         match self {}
     }
 }
 
 impl DoorListeners {
-    /// The parts of the door.
+    /// The parts of the door with this socket.
     pub(in crate::listen) fn new(door: OpenDoor, _: ConnectionNumbers, _: Budgets) -> Self {
         match door {}
     }
@@ -80,14 +79,14 @@ impl DoorBudgets {
         match *self {}
     }
 
-    /// The time until a connection of a user without tokens may be read again.
+    /// The time until a connection of a user without tokens may be read again; `None` if the user has some.
     pub fn pause(&self, _: &Principal) -> Option<Duration> {
         match *self {}
     }
 }
 
 impl DoorListener {
-    /// Cannot be called: there is no value of this type.
+    /// Accepts the next program.
     pub async fn accept(&self) -> (Stream, Caller) {
         match *self {}
     }
@@ -99,8 +98,10 @@ impl PrivateListeners {
         match *self {}
     }
 
+    /// Makes the socket of a private door.
+    ///
     /// # Errors
-    /// None: it cannot be called.
+    /// None on Windows, where the type has no value.
     pub fn open(&self) -> io::Result<(PrivateSocket, DoorListener)> {
         match *self {}
     }

@@ -10,21 +10,17 @@ use crate::{config::InheritedAddresses, listen::BindError};
 pub enum Inherited {}
 
 impl Inherited {
-    /// Takes nothing.
-    ///
-    /// # Errors
-    /// None.
+    /// Finds no sockets: the broker opens its own pipe. The result has the form of Unix, where taking sockets may fail.
     pub fn take() -> Result<Option<Self>, BindError> {
         Ok(None)
     }
 
-    /// The paths of all sockets, and the addresses of all TCP sockets.
+    /// The paths of all local sockets, and the addresses of all TCP sockets.
     pub fn addresses(&self) -> InheritedAddresses {
         match *self {}
     }
 
-    /// # Errors
-    /// None: it cannot be called.
+    /// The sockets with the TCP sockets.
     pub(in crate::listen) fn into_sockets(self) -> Result<(Vec<LocalSocket>, Vec<TcpListener>), BindError> {
         match self {}
     }

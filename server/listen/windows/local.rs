@@ -30,15 +30,12 @@ impl LocalSocket {
         Ok(Self(Box::new(BoundPipe::bind(config)?)))
     }
 
-    /// No service manager gives pipes.
+    /// Whether a service manager has opened the socket at the path. None does on Windows.
     pub(in crate::listen) fn is_inherited_at(&self, _: &Path) -> bool {
         false
     }
 
-    /// Starts to listen. Must be called inside a runtime.
-    ///
-    /// # Errors
-    /// None.
+    /// Starts to accept clients. Must be called inside a runtime. The result has the form of Unix, where this may fail.
     pub(in crate::listen) fn listen(self) -> io::Result<(Listener, SocketGuard)> {
         let (listener, lock) = self.0.listen();
         Ok((listener, SocketGuard { _lock: lock }))
