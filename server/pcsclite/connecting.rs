@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use cardbroker_core::{
     pcsclite::{
         code::Code,
-        handles::{Connected, Disposition, Share},
+        handles::{Connected, Disposition, ShareMode},
         reader_states::protocol_bit,
     },
     slot::ResetKind,
@@ -37,13 +37,13 @@ impl Connection {
     /// Connects a new handle. Returns its number, and the bit of its protocol.
     pub(super) async fn connect(&mut self, name: &str, share: u32, protocols: u32) -> Result<(u32, u32), Unserved> {
         let context = self.context()?;
-        let share = Share::new(share).ok_or(Code::INVALID_VALUE)?;
+        let share = ShareMode::new(share).ok_or(Code::INVALID_VALUE)?;
         self.refresh();
         let id = self.shared.desk.reader(&self.member, name).ok_or(Code::UNKNOWN_READER)?;
         let reader = self.settled(&id).await?.ok_or(Code::READER_UNAVAILABLE)?;
         self.see_resets(&id);
         let protocol = usable(&reader, share, protocols)?;
-        if share != Share::Direct {
+        if share != ShareMode::Direct {
             self.shared.broker.check_session(&self.request_context(&id), &self.session_request(share))?;
         }
         let at = Connected {
@@ -74,11 +74,11 @@ impl Connection {
     async fn keep_or_learn(
         &mut self,
         handle: u32,
-        share: Share,
+        share: ShareMode,
         protocol: Option<u32>,
         protocols: u32,
     ) -> Result<u32, Unserved> {
-        if let (Some(protocol), true) = (protocol, share != Share::Exclusive) {
+        if let (Some(protocol), true) = (protocol, share != ShareMode::Exclusive) {
             return Ok(protocol);
         }
         self.acquire(handle, Need { hold: EXCLUSIVE_TIME, ..Need::default() }).await?;
@@ -122,7 +122,7 @@ impl Connection {
         initialization: u32,
     ) -> Result<u32, Unserved> {
         let at = self.connected(handle)?;
-        let share = Share::new(share).ok_or(Code::INVALID_VALUE)?;
+        let share = ShareMode::new(share).ok_or(Code::INVALID_VALUE)?;
         let Disposition(reset) = Disposition::new(initialization).ok_or(Code::INVALID_VALUE)?;
         let reader = self.settled(&at.reader).await?.ok_or(Code::READER_UNAVAILABLE)?;
         self.see_resets(&at.reader);
@@ -131,7 +131,7 @@ impl Connection {
         let known = protocol.unwrap_or(at.protocol);
         let (had_news, had_turn) = (self.has_news(handle), self.has_begun(handle));
         let before = self.shared.desk.handles(|handles| handles.reconnect(handle, share, known, insertion))?;
-        let reset = reset.filter(|_| share != Share::Direct);
+        let reset = reset.filter(|_| share != ShareMode::Direct);
         let reconnected = answered(self.reset_and_keep(handle, reset, share, protocol, protocols).await)?;
         if reconnected.is_err() {
             if !had_turn {
@@ -152,7 +152,7 @@ impl Connection {
         &mut self,
         handle: u32,
         reset: Option<ResetKind>,
-        share: Share,
+        share: ShareMode,
         protocol: Option<u32>,
         protocols: u32,
     ) -> Result<u32, Unserved> {
@@ -187,8 +187,8 @@ impl Connection {
 }
 
 /// The bit of the protocol for a handle of this share mode; `None` if the card is there and was not taken yet.
-fn usable(reader: &ReaderView, share: Share, protocols: u32) -> Result<Option<u32>, Code> {
-    if share == Share::Direct {
+fn usable(reader: &ReaderView, share: ShareMode, protocols: u32) -> Result<Option<u32>, Code> {
+    if share == ShareMode::Direct {
         return Ok(Some(0));
     }
     if protocols & PROTOCOLS == 0 {

@@ -8,7 +8,7 @@ use std::{
 
 use cardbroker_core::{
     caller::{Caller, Principal},
-    pcsclite::handles::{ExclusiveRule, Share},
+    pcsclite::handles::{ExclusiveRule, ShareMode},
     turns::places::Places,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -68,10 +68,10 @@ impl Default for IdleTimes {
 
 impl IdleTimes {
     /// The time of a handle with this share mode.
-    pub(super) fn of(self, share: Share) -> Duration {
+    pub(super) fn of(self, share: ShareMode) -> Duration {
         match share {
-            Share::Exclusive => self.exclusive,
-            Share::Shared | Share::Direct => self.shared,
+            ShareMode::Exclusive => self.exclusive,
+            ShareMode::Shared | ShareMode::Direct => self.shared,
         }
     }
 }

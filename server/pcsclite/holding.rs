@@ -5,7 +5,7 @@ use std::time::Duration;
 use cardbroker_core::{
     pcsclite::{
         code::Code,
-        handles::{Card, Share},
+        handles::{Card, ShareMode},
         pause::{Expiry, Phase},
     },
     turns::turn::{CardRequirement, Disposition, MAX_WAIT, TurnRequest},
@@ -53,7 +53,7 @@ impl Default for Need {
 
 impl Connection {
     /// The request for the turns of a handle with this share mode.
-    pub(super) fn session_request(&self, share: Share) -> SessionRequest {
+    pub(super) fn session_request(&self, share: ShareMode) -> SessionRequest {
         let turn = TurnRequest {
             reset_before: None,
             if_insertion_id: None,
@@ -152,7 +152,7 @@ impl Connection {
         let Some(before) = self.turns.held(handle).map(|held| held.phase()) else { return };
         let (keeps, exclusive) =
             self.shared.desk.handles(|handles| (handles.keeps_turn(handle), handles.exclusive_reader(handle)));
-        let share = if exclusive.is_some() { Share::Exclusive } else { Share::Shared };
+        let share = if exclusive.is_some() { ShareMode::Exclusive } else { ShareMode::Shared };
         let after = match before {
             // As after the call before: only another share mode changes the limits.
             Phase::Kept { share: same, .. } if keeps && !has_news && same == share => before,
@@ -176,7 +176,7 @@ impl Connection {
     }
 
     /// A turn that a handle with this share mode keeps, in that reader if it is exclusive.
-    fn kept(&self, share: Share, reader: Option<&str>) -> Phase {
+    fn kept(&self, share: ShareMode, reader: Option<&str>) -> Phase {
         let reader = reader.and_then(|reader| self.reader(reader));
         let limit = reader.and_then(|reader| self.shared.idle_limit(&reader.names.display_name));
         let idle = limit.map(|limit| limit.max(MIN_IDLE));

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{handles::Share, rest};
+use super::{handles::ShareMode, rest};
 
 /// The turns in a row that a client may miss. The last one ends its wait.
 pub const MAX_MISSES: u32 = 3;
@@ -14,7 +14,7 @@ pub enum Phase {
     /// The handle is exclusive, or in a transaction.
     Kept {
         /// The share mode of the handle, on which the limits depend.
-        share: Share,
+        share: ShareMode,
         /// The turn ends after so long without a call; `None` for never.
         idle: Option<Duration>,
         /// The turn ends after so long while others of the same isolation group wait.
@@ -80,7 +80,7 @@ pub struct Pause {
 }
 
 impl Pause {
-    /// Begins with the turn.
+    /// The pause of a turn that has just begun.
     pub fn new(phase: Phase, is_wanted: bool, now: Instant) -> Self {
         Self { phase, since: now, pair_since: None, wanted_since: is_wanted.then_some(now) }
     }
@@ -142,7 +142,7 @@ mod tests {
 
     const IDLE: Duration = Duration::from_secs(5);
     const WANTED: Duration = Duration::from_secs(2);
-    const KEPT: Phase = Phase::Kept { share: Share::Exclusive, idle: Some(IDLE), wanted: WANTED };
+    const KEPT: Phase = Phase::Kept { share: ShareMode::Exclusive, idle: Some(IDLE), wanted: WANTED };
     const MOMENT: Duration = Duration::from_millis(10);
 
     fn stakes(began: Instant) -> Stakes {
@@ -166,7 +166,7 @@ mod tests {
         assert_eq!(pause.deadline(stakes(began)), idle(asked + MOMENT), "each call begins the idle time");
         pause.on_waiters(true, asked + MOMENT + IDLE);
         assert_eq!(pause.deadline(stakes(began)), idle(asked + MOMENT), "the waiters came late");
-        let forever = Phase::Kept { share: Share::Shared, idle: None, wanted: WANTED };
+        let forever = Phase::Kept { share: ShareMode::Shared, idle: None, wanted: WANTED };
         assert_eq!(Pause::new(forever, false, began).deadline(stakes(began)), None);
     }
 

@@ -20,7 +20,7 @@ use std::{collections::BTreeMap, hash::Hash, sync::Arc};
 use self::known::Known;
 pub use self::{
     known::Card,
-    terms::{Connected, Disposition, ExclusiveRule, Limits, Share},
+    terms::{Connected, Disposition, ExclusiveRule, Limits, ShareMode},
     turns::{Ask, End},
 };
 use super::{code::Code, reader_states::EXCLUSIVE};
@@ -29,7 +29,7 @@ use crate::turns::places::Places;
 /// The parts of a handle that a failed reconnect leaves unchanged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Before {
-    share: Share,
+    share: ShareMode,
     protocol: u32,
     insertion: String,
     known: Known,
@@ -109,7 +109,7 @@ impl<U: Clone + Eq + Hash> Handles<U> {
     ///
     /// # Errors
     /// [`Code::SHARING_VIOLATION`] if another handle excludes the new share mode. The handle is as before then.
-    pub fn reconnect(&mut self, id: u32, share: Share, protocol: u32, insertion: &str) -> Result<Before, Code> {
+    pub fn reconnect(&mut self, id: u32, share: ShareMode, protocol: u32, insertion: &str) -> Result<Before, Code> {
         let Some(handle) = self.handles.get(&id) else { return Err(Code::INVALID_HANDLE) };
         if self.conflicts(&handle.at, share, Some(id)) {
             return Err(Code::SHARING_VIOLATION);
@@ -162,7 +162,7 @@ impl<U: Clone + Eq + Hash> Handles<U> {
 
     /// The reader of an exclusive handle; `None` for another one.
     pub fn exclusive_reader(&self, id: u32) -> Option<Arc<str>> {
-        let exclusive = self.handles.get(&id).filter(|handle| handle.at.share == Share::Exclusive);
+        let exclusive = self.handles.get(&id).filter(|handle| handle.at.share == ShareMode::Exclusive);
         exclusive.map(|handle| Arc::clone(&handle.at.reader))
     }
 
@@ -177,7 +177,7 @@ impl<U: Clone + Eq + Hash> Handles<U> {
     pub fn sharing(&self, process: u64, reader: &str) -> i32 {
         let own = self.handles.values().filter(|handle| handle.at.process == process && &*handle.at.reader == reader);
         own.fold(0, |sum, handle| match handle.at.share {
-            Share::Exclusive => EXCLUSIVE,
+            ShareMode::Exclusive => EXCLUSIVE,
             _ if sum == EXCLUSIVE => EXCLUSIVE,
             _ => sum.saturating_add(1),
         })
@@ -194,12 +194,12 @@ impl<U: Clone + Eq + Hash> Handles<U> {
     }
 
     /// Whether another handle excludes one `at` its reader with this share mode.
-    fn conflicts(&self, at: &Connected<U>, share: Share, except: Option<u32>) -> bool {
+    fn conflicts(&self, at: &Connected<U>, share: ShareMode, except: Option<u32>) -> bool {
         self.handles.iter().any(|(id, handle)| {
             Some(*id) != except
                 && handle.at.reader == at.reader
                 && (at.rule == ExclusiveRule::Strict || handle.at.process == at.process)
-                && (share == Share::Exclusive || handle.at.share == Share::Exclusive)
+                && (share == ShareMode::Exclusive || handle.at.share == ShareMode::Exclusive)
         })
     }
 }

@@ -6,7 +6,7 @@ use crate::slot::ResetKind;
 
 /// The share mode of one handle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Share {
+pub enum ShareMode {
     /// No other handle may use the card.
     Exclusive,
     /// Handles take turns at the card.
@@ -15,7 +15,7 @@ pub enum Share {
     Direct,
 }
 
-impl Share {
+impl ShareMode {
     /// The share mode of this number in PC/SC.
     pub fn new(number: u32) -> Option<Self> {
         match number {
@@ -76,7 +76,7 @@ pub struct Connected<U> {
     /// The effect of exclusive handles at this reader, the same for all its handles.
     pub rule: ExclusiveRule,
     /// The share mode, which a reconnect may change.
-    pub share: Share,
+    pub share: ShareMode,
     /// The bit of the protocol in use; 0 without one.
     pub protocol: u32,
     /// The id of the insertion; empty without a card.

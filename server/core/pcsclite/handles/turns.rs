@@ -2,7 +2,7 @@
 
 use std::{hash::Hash, sync::Arc};
 
-use super::{Card, Connected, Handles, Share};
+use super::{Card, Connected, Handles, ShareMode};
 use crate::pcsclite::code::Code;
 
 /// The need of a call for a turn.
@@ -132,7 +132,7 @@ impl<U: Clone + Eq + Hash> Handles<U> {
 
     /// Whether the handle keeps its turn: it is exclusive, or in a transaction.
     pub fn keeps_turn(&self, id: u32) -> bool {
-        self.handles.get(&id).is_some_and(|handle| handle.at.share == Share::Exclusive || handle.depth > 0)
+        self.handles.get(&id).is_some_and(|handle| handle.at.share == ShareMode::Exclusive || handle.depth > 0)
     }
 
     /// Whether another handle of the process keeps its turn at the same reader.
@@ -141,7 +141,7 @@ impl<U: Clone + Eq + Hash> Handles<U> {
             *other != id
                 && (handle.at.process, &handle.at.reader) == (at.process, &at.reader)
                 && handle.has_turn
-                && (handle.depth > 0 || handle.at.share == Share::Exclusive)
+                && (handle.depth > 0 || handle.at.share == ShareMode::Exclusive)
         })
     }
 }

@@ -91,7 +91,7 @@ impl World {
                 if let Some(keeper) = self.keeper(reader)
                     && let Some(program) = self.programs.get_mut(&keeper)
                 {
-                    let is_exclusive = program.share == Share::Exclusive;
+                    let is_exclusive = program.share == ShareMode::Exclusive;
                     let code = if is_exclusive { Code::REMOVED_CARD } else { Code::RESET_CARD };
                     program.told = Some(code);
                     self.handles.tell(keeper, code);
@@ -105,7 +105,7 @@ impl World {
         }
     }
 
-    fn connect(&mut self, id: u32, process: u64, reader: usize, share: Share) -> TestCaseResult {
+    fn connect(&mut self, id: u32, process: u64, reader: usize, share: ShareMode) -> TestCaseResult {
         self.see_resets(reader);
         self.protocol += 1;
         let Reader { insertion, resets, .. } = self.readers[reader];
@@ -147,7 +147,7 @@ impl World {
     fn takes_exclusive_turn(&mut self, id: u32) -> Result<bool, TestCaseError> {
         let Program { share, reader, .. } = self.programs[&id];
         match self.readers[reader].holder {
-            _ if share != Share::Exclusive => Ok(true),
+            _ if share != ShareMode::Exclusive => Ok(true),
             Some(holder) if holder == id => Ok(true),
             Some(holder) if self.keeps(holder) => Ok(false),
             _ if self.has(Fault::TakesNoTurn) => {
@@ -162,7 +162,7 @@ impl World {
         }
     }
 
-    fn reconnect(&mut self, id: u32, share: Share, end: Reconnected) -> TestCaseResult {
+    fn reconnect(&mut self, id: u32, share: ShareMode, end: Reconnected) -> TestCaseResult {
         let before = self.programs[&id].clone();
         let reader = before.reader;
         self.see_resets(reader);

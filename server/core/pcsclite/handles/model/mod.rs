@@ -19,9 +19,9 @@ const LIMITS: Limits = Limits { total: 64, per_user: 3 };
 /// A call of a program, or an event at a reader. Handles are numbers up to [`HANDLES`], connected or not.
 #[derive(Debug, Clone, Copy)]
 enum Step {
-    Connect { id: u32, process: u64, reader: usize, share: Share },
+    Connect { id: u32, process: u64, reader: usize, share: ShareMode },
     Disconnect(u32),
-    Reconnect { id: u32, share: Share, end: Reconnected },
+    Reconnect { id: u32, share: ShareMode, end: Reconnected },
     Begin(u32),
     End { id: u32, resets: bool },
     Transmit(u32),
@@ -49,7 +49,8 @@ enum Event {
 
 fn histories() -> impl Strategy<Value = (bool, Vec<Step>)> {
     let id = || 1..=HANDLES;
-    let share = || prop_oneof![2 => Just(Share::Shared), 1 => Just(Share::Exclusive), 1 => Just(Share::Direct)];
+    let share =
+        || prop_oneof![2 => Just(ShareMode::Shared), 1 => Just(ShareMode::Exclusive), 1 => Just(ShareMode::Direct)];
     let event = || prop_oneof![Just(Event::Swap), Just(Event::Reset), Just(Event::Revoke)];
     let end = prop_oneof![
         2 => Just(Reconnected::Succeeds),

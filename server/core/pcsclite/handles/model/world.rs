@@ -15,7 +15,7 @@ pub(super) fn context(process: u64) -> u32 {
 pub(super) struct Program {
     pub(super) process: u64,
     pub(super) reader: usize,
-    pub(super) share: Share,
+    pub(super) share: ShareMode,
     pub(super) protocol: u32,
     pub(super) depth: u32,
     pub(super) insertion: u64,
@@ -83,7 +83,7 @@ impl World {
     }
 
     pub(super) fn keeps(&self, id: u32) -> bool {
-        self.programs.get(&id).is_some_and(|program| program.share == Share::Exclusive || program.depth > 0)
+        self.programs.get(&id).is_some_and(|program| program.share == ShareMode::Exclusive || program.depth > 0)
     }
 
     /// Whether another handle of the program's process keeps the turn at its reader.
@@ -92,10 +92,10 @@ impl World {
         keeper.is_some_and(|keeper| self.programs[&keeper].process == program.process)
     }
 
-    pub(super) fn is_excluded(&self, process: u64, reader: usize, share: Share, except: Option<u32>) -> bool {
+    pub(super) fn is_excluded(&self, process: u64, reader: usize, share: ShareMode, except: Option<u32>) -> bool {
         let others = self.programs.iter().filter(|(id, other)| Some(**id) != except && other.reader == reader);
         let mut others = others.filter(|(_, other)| self.is_strict || other.process == process);
-        others.any(|(_, other)| [share, other.share].contains(&Share::Exclusive))
+        others.any(|(_, other)| [share, other.share].contains(&ShareMode::Exclusive))
     }
 
     /// The news that the program must get.
@@ -120,7 +120,7 @@ impl World {
             let found = self.handles.get(context(program.process), id).map(terms);
             prop_assert_eq!(found, Some(expected), "{}", TERMS);
             prop_assert!(self.handles.get(context(program.process) + 1, id).is_none(), "{}", CONNECTED);
-            let exclusive = (program.share == Share::Exclusive).then(|| READERS[program.reader].into());
+            let exclusive = (program.share == ShareMode::Exclusive).then(|| READERS[program.reader].into());
             prop_assert_eq!(self.handles.exclusive_reader(id), exclusive, "{}", TERMS);
             prop_assert_eq!(self.handles.keeps_turn(id), self.keeps(id), "{}", KEEPS);
             prop_assert_eq!(self.handles.is_own_process_busy(id), self.is_own_process_busy(id, program), "{}", BUSY);
@@ -134,7 +134,7 @@ impl World {
                 let own = self.programs.values().filter(|one| (one.process, one.reader) == (process, reader));
                 let own: Vec<_> = own.map(|one| one.share).collect();
                 let sharing =
-                    if own.contains(&Share::Exclusive) { EXCLUSIVE } else { i32::try_from(own.len()).unwrap() };
+                    if own.contains(&ShareMode::Exclusive) { EXCLUSIVE } else { i32::try_from(own.len()).unwrap() };
                 prop_assert_eq!(self.handles.sharing(process, name), sharing, "{}", SHARING);
             }
             let own = self.programs.iter().filter(|(_, one)| one.process == process).map(|(id, _)| *id);
