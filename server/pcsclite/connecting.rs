@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use cardbroker_core::{
     pcsclite::{
         code::Code,
-        handles::{Connected, Disposition, ShareMode},
+        handles::{Connected, PcscDisposition, ShareMode},
         reader_states::protocol_bit,
     },
     slot::ResetKind,
@@ -123,7 +123,7 @@ impl Connection {
     ) -> Result<u32, Unserved> {
         let at = self.connected(handle)?;
         let share = ShareMode::new(share).ok_or(Code::INVALID_VALUE)?;
-        let Disposition(reset) = Disposition::new(initialization).ok_or(Code::INVALID_VALUE)?;
+        let PcscDisposition(reset) = PcscDisposition::new(initialization).ok_or(Code::INVALID_VALUE)?;
         let reader = self.settled(&at.reader).await?.ok_or(Code::READER_UNAVAILABLE)?;
         self.see_resets(&at.reader);
         let protocol = usable(&reader, share, protocols)?;
@@ -168,7 +168,7 @@ impl Connection {
     /// of others, and before any other turn.
     pub(super) async fn disconnect(&mut self, handle: u32, disposition: u32) -> Result<Code, Ended> {
         let at = self.connected(handle)?;
-        let Some(Disposition(reset)) = Disposition::new(disposition) else { return Ok(Code::INVALID_VALUE) };
+        let Some(PcscDisposition(reset)) = PcscDisposition::new(disposition) else { return Ok(Code::INVALID_VALUE) };
         let mut stays = Ok(());
         let reader = self.reader(&at.reader);
         if let (Some(kind), Some(reader), Some(resets)) = (reset, reader, self.shared.broker.card_resets(&at.reader)) {

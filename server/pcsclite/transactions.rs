@@ -8,7 +8,7 @@ use cardbroker_core::{
     error::{Delivery, Failure, Reason},
     pcsclite::{
         code::Code,
-        handles::{Ask, Disposition},
+        handles::{Ask, PcscDisposition},
         wire::{Message, Reply, Request},
     },
     slot::{CardInfo, ResetKind},
@@ -55,7 +55,7 @@ impl Connection {
             self.end_turn(handle);
             return Ok(Code::READER_UNAVAILABLE);
         };
-        let Some(Disposition(reset)) = Disposition::new(disposition) else { return Ok(Code::INVALID_VALUE) };
+        let Some(PcscDisposition(reset)) = PcscDisposition::new(disposition) else { return Ok(Code::INVALID_VALUE) };
         let end = self.shared.desk.handles(|handles| handles.end(handle, &insertion));
         let mut code = end.code;
         if let Some(kind) = reset.filter(|_| end.was_open && code.is_success()) {

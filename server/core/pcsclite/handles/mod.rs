@@ -20,7 +20,7 @@ use std::{collections::BTreeMap, hash::Hash, sync::Arc};
 use self::known::Known;
 pub use self::{
     known::Card,
-    terms::{Connected, Disposition, ExclusiveRule, Limits, ShareMode},
+    terms::{Connected, ExclusiveRule, Limits, PcscDisposition, ShareMode},
     turns::{Ask, End},
 };
 use super::{code::Code, reader_states::EXCLUSIVE};

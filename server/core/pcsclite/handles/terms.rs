@@ -37,11 +37,11 @@ pub enum ExclusiveRule {
     Strict,
 }
 
-/// The state in which a program wants to leave the card.
+/// The state in which a PC/SC program wants to leave the card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Disposition(pub Option<ResetKind>);
+pub struct PcscDisposition(pub Option<ResetKind>);
 
-impl Disposition {
+impl PcscDisposition {
     /// The disposition of this number in PC/SC. A reader that cannot eject cuts the power instead.
     pub fn new(number: u32) -> Option<Self> {
         match number {
