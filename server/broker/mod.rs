@@ -22,7 +22,7 @@ use cardbroker_core::{
     outcomes::{Outcome, OutcomeLimits, RequestKey},
     pcsclite::chain::{self, Chain},
     policy::{Policy, rule::Operation},
-    turns::limits::Limits,
+    turns::limits::QueueLimits,
 };
 use tokio::{sync::watch, time::sleep_until};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -115,7 +115,7 @@ impl Broker {
         epoch: String,
     ) -> io::Result<(Self, BrokerTasks)> {
         let shutdown = CancellationToken::new();
-        let limits = Limits {
+        let limits = QueueLimits {
             per_caller: config.limits.max_waiting_per_caller,
             per_reader: config.limits.max_waiting_per_reader,
         };

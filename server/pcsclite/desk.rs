@@ -11,7 +11,7 @@ use cardbroker_core::{
     caller::{Caller, CallerKey, Identity, Principal},
     pcsclite::{
         code::Code,
-        handles::{Connected, Handles, Limits},
+        handles::{Connected, HandleLimits, Handles},
         reader_states::{ReaderStates, Sight},
     },
     turns::places::Places,
@@ -23,7 +23,7 @@ use crate::{broker::ReaderList, process::random};
 /// Maximum contexts of all users, and of one user.
 const CONTEXTS: [u64; 2] = [512, 128];
 /// Maximum handles of all users, and of one user.
-const HANDLES: Limits = Limits { total: 2048, per_user: 512 };
+const HANDLES: HandleLimits = HandleLimits { total: 2048, per_user: 512 };
 
 /// The shared state of a door.
 pub(super) struct Desk(Mutex<State>);

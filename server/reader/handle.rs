@@ -16,7 +16,7 @@ use cardbroker_core::{
     },
     error::{Failure, Reason},
     slot::ResetKind,
-    turns::{limits::Limits, waiting::Turns},
+    turns::{limits::QueueLimits, waiting::Turns},
 };
 use tokio::sync::{
     mpsc::{self, error::TrySendError},
@@ -103,7 +103,7 @@ impl TurnsMoved {
 
 impl ReaderHandle {
     /// Creates a handle and its receiving end. `shutdown` is cancelled when the broker stops.
-    pub fn new(journal: JournalHandle, limits: Limits, shutdown: CancellationToken) -> (Self, Requests) {
+    pub fn new(journal: JournalHandle, limits: QueueLimits, shutdown: CancellationToken) -> (Self, Requests) {
         // Two reserved messages for each request that may wait, one of them for its cancellation, and some for requests
         // that are refused at once.
         let (inbox, messages) = mpsc::channel(2 * limits.per_reader + 64);

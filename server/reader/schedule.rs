@@ -10,7 +10,7 @@ use cardbroker_core::{
     caller::{Caller, CallerKey, UserId, UserIds},
     turns::{
         isolation::GroupId,
-        limits::{Full, Limits, QueuePlaces},
+        limits::{Full, QueueLimits, QueuePlaces},
         request::{Kind, Request, RequestNumber},
         schedule::{Decision, Schedule, Settings},
         turn::Left,
@@ -39,7 +39,7 @@ pub(super) struct ReaderSchedule {
 
 impl ReaderSchedule {
     /// Creates a schedule without requests.
-    pub(super) fn new(limits: Limits, settings: Settings) -> Self {
+    pub(super) fn new(limits: QueueLimits, settings: Settings) -> Self {
         let (waiting, users) = (HashMap::new(), UserIds::default());
         Self { places: QueuePlaces::new(limits), rule: Schedule::new(settings), waiting, users, group: None }
     }
@@ -239,7 +239,7 @@ mod tests {
         reader::{handle::ReaderHandle, inbox::Message},
     };
 
-    const LIMITS: Limits = Limits { per_caller: 8, per_reader: 32 };
+    const LIMITS: QueueLimits = QueueLimits { per_caller: 8, per_reader: 32 };
 
     fn key(connection: u64) -> GroupKey {
         GroupKey::Caller(CallerKey::Connection(connection))

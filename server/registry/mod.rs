@@ -19,7 +19,7 @@ use std::{
 use cardbroker_core::{
     policy::{ReaderNames, unfit::Unfit},
     slot::{ServiceError, SlotName, SlotStatus},
-    turns::{limits::Limits, schedule::Settings},
+    turns::{limits::QueueLimits, schedule::Settings},
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -87,7 +87,7 @@ pub struct RegistrySettings {
     /// Creates the journals of the readers.
     pub journals: Journals,
     /// Maximum waiting requests at one reader.
-    pub limits: Limits,
+    pub limits: QueueLimits,
     /// The maximum times of visits and contended turns.
     pub turns: Settings,
     /// Wakes the watchers of turns when something may have changed.

@@ -93,7 +93,7 @@ fn settings_of(toml: &str) -> RegistrySettings {
         turns_moved: crate::reader::TurnsMoved::default(),
         reader: Box::new(move |name| config.reader(name)),
         unfit_entries: Box::new(|_| Vec::new()),
-        limits: Limits { per_caller: 1, per_reader: 1 },
+        limits: QueueLimits { per_caller: 1, per_reader: 1 },
         turns: Settings::default(),
         policy: crate::policy::access::unlimited_policy(),
         epoch: "test".into(),

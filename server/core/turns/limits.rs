@@ -7,7 +7,7 @@ use crate::turns::{
 
 /// The limits of a reader's waiting requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct QueueLimits {
     /// The maximum number for one caller.
     pub per_caller: usize,
     /// The maximum number for all callers together.
@@ -17,21 +17,22 @@ pub struct Limits {
 /// The limit of a reader's queue that a further request would exceed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Full {
-    /// The caller has [`Limits::per_caller`] waiting requests.
+    /// The caller has [`QueueLimits::per_caller`] waiting requests.
     #[error(
         "this caller already has {0} requests waiting for the reader, the most allowed: retry when some are answered"
     )]
     Caller(usize),
-    /// The user has a quarter of [`Limits::per_reader`].
+    /// The user has a quarter of [`QueueLimits::per_reader`].
     #[error(
         "this user already has {0} requests waiting for the reader, a quarter of all places: retry when some are \
          answered"
     )]
     User(u64),
-    /// Seven eighths of [`Limits::per_reader`] are taken. The rest is reserved for users with few waiting requests.
+    /// Seven eighths of [`QueueLimits::per_reader`] are taken. The rest is reserved for users with few waiting
+    /// requests.
     #[error("the last places of the reader's queue are for users with at most {0} waiting requests: retry later")]
     Reserved(u64),
-    /// All [`Limits::per_reader`] places are taken.
+    /// All [`QueueLimits::per_reader`] places are taken.
     #[error("{0} requests already wait for the reader, the most allowed: retry later")]
     Reader(usize),
 }
@@ -39,13 +40,13 @@ pub enum Full {
 /// The places of one reader's queue.
 #[derive(Debug)]
 pub struct QueuePlaces<U> {
-    limits: Limits,
+    limits: QueueLimits,
     places: Places<U>,
 }
 
 impl<U: Id> QueuePlaces<U> {
     /// Creates a queue without requests.
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: QueueLimits) -> Self {
         Self { limits, places: Places::new(limits.per_reader as u64) }
     }
 
@@ -76,7 +77,7 @@ mod tests {
 
     #[test]
     fn each_limit_is_named_the_callers_first() {
-        let mut queue = QueuePlaces::new(Limits { per_caller: 2, per_reader: 16 });
+        let mut queue = QueuePlaces::new(QueueLimits { per_caller: 2, per_reader: 16 });
         assert_eq!([0; 5].map(|of_caller| queue.take('a', of_caller)).last(), Some(&Err(Full::User(4))));
         assert_eq!(queue.take('a', 2), Err(Full::Caller(2)));
         for user in ['b', 'b', 'b', 'b', 'c', 'c', 'c', 'c', 'd', 'd'] {

@@ -11,7 +11,7 @@ use std::{
 use cardbroker_core::{
     caller::{CallerKey, Principal},
     turns::{
-        limits::Limits,
+        limits::QueueLimits,
         turn::{CardNow, CardRequirement, Disposition},
     },
     user::example,
@@ -26,7 +26,7 @@ use crate::{
 
 const LIMITS: OutcomeLimits =
     OutcomeLimits { per_user: 9, total: 9, bytes: 64 << 10, lifetime: Duration::from_secs(600) };
-const QUEUE: Limits = Limits { per_caller: 99, per_reader: 99 };
+const QUEUE: QueueLimits = QueueLimits { per_caller: 99, per_reader: 99 };
 const ROUNDS: usize = 200;
 const REPEATS: usize = 4;
 

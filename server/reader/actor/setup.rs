@@ -8,7 +8,7 @@ use cardbroker_core::{
         pin_guard::{Guarded, PinGuard},
     },
     lifecycle::CardLifecycle,
-    turns::{lease::Leases, limits::Limits, schedule::Settings},
+    turns::{lease::Leases, limits::QueueLimits, schedule::Settings},
 };
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -42,7 +42,7 @@ pub struct ReaderSetup {
     /// The reader's settings from the configuration.
     pub settings: ReaderSettings,
     /// Maximum waiting requests, of one caller and of all together.
-    pub limits: Limits,
+    pub limits: QueueLimits,
     /// The maximum times of visits and contended turns.
     pub turns: Settings,
     /// The policy, now and after every change.

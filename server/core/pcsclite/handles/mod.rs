@@ -20,7 +20,7 @@ use std::{collections::BTreeMap, hash::Hash, sync::Arc};
 use self::known::Known;
 pub use self::{
     known::Card,
-    terms::{Connected, ExclusiveRule, Limits, PcscDisposition, ShareMode},
+    terms::{Connected, ExclusiveRule, HandleLimits, PcscDisposition, ShareMode},
     turns::{Ask, End},
 };
 use super::{code::Code, reader_states::EXCLUSIVE};
@@ -56,7 +56,7 @@ pub struct Handles<U> {
 
 impl<U: Clone + Eq + Hash> Handles<U> {
     /// Creates a table without any handles.
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: HandleLimits) -> Self {
         let places = Places::with_per_user(limits.total, limits.per_user);
         Self { places, handles: BTreeMap::new(), resets: BTreeMap::new() }
     }

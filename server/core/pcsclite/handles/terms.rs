@@ -55,7 +55,7 @@ impl PcscDisposition {
 
 /// The limits on the number of handles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct HandleLimits {
     /// Maximum handles of all users together.
     pub total: u64,
     /// Maximum handles of one user.

@@ -2,7 +2,7 @@
 
 use super::*;
 
-const LIMITS: Limits = Limits { total: 8, per_user: 4 };
+const LIMITS: HandleLimits = HandleLimits { total: 8, per_user: 4 };
 const CARD: &str = "i1";
 
 fn reader() -> Arc<str> {

@@ -2,7 +2,7 @@
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Instant};
 
-use cardbroker_core::{caller::CallerKey, turns::limits::Limits};
+use cardbroker_core::{caller::CallerKey, turns::limits::QueueLimits};
 use futures_util::FutureExt;
 
 use super::{
@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Five requests of one user.
-pub(super) const LIMITS: Limits = Limits { per_caller: 4, per_reader: 20 };
+pub(super) const LIMITS: QueueLimits = QueueLimits { per_caller: 4, per_reader: 20 };
 
 pub(super) struct Clients {
     pub(super) handle: ReaderHandle,

@@ -10,7 +10,7 @@ use cardbroker_core::{
     policy::{Policy, ReaderNames, rule::Operation},
     slot::{CardCommand, CardInfo, Protocol, ProtocolChoice, SlotError, SlotStatus},
     turns::{
-        limits::Limits,
+        limits::QueueLimits,
         schedule::Settings,
         turn::{CardRequirement, Disposition, TurnRequest},
     },
@@ -108,7 +108,7 @@ impl World {
     ) -> Self {
         let (go, held) = thread_mpsc::channel();
         let [resets, calls] = [(); 2].map(|()| Arc::new(Mutex::new(0)));
-        let limits = Limits { per_caller: 8, per_reader: 32 };
+        let limits = QueueLimits { per_caller: 8, per_reader: 32 };
         let shutdown = CancellationToken::new();
         let (handle, requests) = ReaderHandle::new(crate::journal::JournalHandle::default(), limits, shutdown.clone());
         let policy = watch::Sender::new(Arc::new(Policy::new(Vec::new(), example(0))));

@@ -11,7 +11,7 @@ use std::{
 use cardbroker_core::{
     lifecycle::Own,
     slot::SlotStatus,
-    turns::{lease::Lease, limits::Limits, quantum::Quantum, schedule::Settings},
+    turns::{lease::Lease, limits::QueueLimits, quantum::Quantum, schedule::Settings},
 };
 
 use super::{
@@ -75,7 +75,7 @@ impl World {
         let now = Instant::now() + AGE;
         let own = if history.on_demand { Own::OnDemand } else { Own::Always };
         let is_boundless = matches!(fault, Some(Fault::TooMany | Fault::OneRound));
-        let limits = if is_boundless { Limits { per_caller: 100, per_reader: 100 } } else { LIMITS };
+        let limits = if is_boundless { QueueLimits { per_caller: 100, per_reader: 100 } } else { LIMITS };
         let quantum = Quantum::Fixed(history.quantum);
         let actor = Actor {
             id: "r".into(),

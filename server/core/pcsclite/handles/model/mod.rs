@@ -14,7 +14,7 @@ const HANDLES: u32 = 6;
 const PROCESSES: u64 = 3;
 const READERS: [&str; 2] = ["readers/a", "readers/b"];
 /// More in total than there are handles, so that only the limit of a user counts.
-const LIMITS: Limits = Limits { total: 64, per_user: 3 };
+const LIMITS: HandleLimits = HandleLimits { total: 64, per_user: 3 };
 
 /// A call of a program, or an event at a reader. Handles are numbers up to [`HANDLES`], connected or not.
 #[derive(Debug, Clone, Copy)]

@@ -46,7 +46,7 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(is_strict: bool, fault: Option<Fault>) -> Self {
-        let limits = if fault == Some(Fault::NoLimit) { Limits { per_user: 64, ..LIMITS } } else { LIMITS };
+        let limits = if fault == Some(Fault::NoLimit) { HandleLimits { per_user: 64, ..LIMITS } } else { LIMITS };
         let readers = [1, 2].map(|insertion| Reader { insertion, resets: 0, holder: None });
         let (handles, programs) = (Handles::new(limits), BTreeMap::new());
         Self { handles, fault, is_strict, programs, readers, protocol: 0 }
