@@ -137,8 +137,9 @@ impl Server {
         let own_token = bound.own_token();
         let (incoming, door, listening) = bound.incoming(&config.listen, draining.clone())?;
 
-        let door = door
-            .map(|listeners| Door::open(broker.clone(), listeners, pcsclite::Settings::new(&config), draining.clone()));
+        let door = door.map(|listeners| {
+            Door::open(broker.clone(), listeners, pcsclite::DoorSettings::new(&config), draining.clone())
+        });
         let (door, private_doors) = door.unzip();
 
         let heartbeat_interval = config.watch.heartbeat_interval;

@@ -10,7 +10,7 @@ use cardbroker_core::{
     turns::{
         bounds::{Bounds, SHARED},
         quantum::Quantum,
-        schedule::Settings,
+        schedule::TurnSettings,
     },
 };
 use cardbroker_local::{config_folder::ConfigFolder, socket::default_socket};
@@ -174,9 +174,9 @@ impl Default for LimitsConfig {
 
 impl LimitsConfig {
     /// Returns the settings of the schedule of turns.
-    pub fn turns(&self) -> Settings {
+    pub fn turns(&self) -> TurnSettings {
         let Self { turn_quantum: quantum, max_contended_unit, max_contended_lease, .. } = *self;
-        Settings { quantum, bounds: Bounds { max_contended_unit, max_contended_lease }, ..Settings::default() }
+        TurnSettings { quantum, bounds: Bounds { max_contended_unit, max_contended_lease }, ..TurnSettings::default() }
     }
 }
 

@@ -27,7 +27,7 @@ use crate::{
 const CONNECTIONS: [u64; 2] = [1024, 256];
 
 /// The settings of a door.
-pub struct Settings {
+pub struct DoorSettings {
     /// The effect of an exclusive handle on those of other processes.
     pub exclusive: Exclusive,
     /// The isolation groups of programs.
@@ -38,7 +38,7 @@ pub struct Settings {
     pub reader: Box<dyn Fn(&str) -> ReaderSettings + Send + Sync>,
 }
 
-impl Settings {
+impl DoorSettings {
     /// The settings of the configuration.
     pub fn new(config: &Config) -> Self {
         let readers = config.clone();
@@ -85,7 +85,7 @@ pub struct Door {
 pub(super) struct Shared {
     pub(super) broker: Broker,
     pub(super) desk: Arc<Desk>,
-    pub(super) settings: Settings,
+    pub(super) settings: DoorSettings,
     /// The budgets for refused requests.
     pub(super) budgets: DoorBudgets,
     /// Cancelled when the door closes, or the broker stops.
@@ -98,7 +98,7 @@ impl Door {
     pub fn open(
         broker: Broker,
         listeners: DoorListeners,
-        settings: Settings,
+        settings: DoorSettings,
         draining: CancellationToken,
     ) -> (Self, PrivateDoors) {
         let DoorListeners { main, private, budgets } = listeners;
@@ -149,7 +149,7 @@ pub(super) async fn accept(shared: Arc<Shared>, listener: DoorListener, entrance
 impl Shared {
     pub(super) fn new(
         broker: Broker,
-        settings: Settings,
+        settings: DoorSettings,
         budgets: DoorBudgets,
         draining: CancellationToken,
     ) -> Arc<Self> {

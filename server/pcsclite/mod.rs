@@ -52,7 +52,7 @@ mod unserved;
 mod waiting;
 
 pub use self::{
-    door::{Door, IdleTimes, Settings},
+    door::{Door, DoorSettings, IdleTimes},
     loops::{Loop, check_loop},
     private::{PrivateDoor, PrivateDoors},
 };

@@ -12,7 +12,7 @@ use cardbroker_core::{
         isolation::GroupId,
         limits::{Full, QueueLimits, QueuePlaces},
         request::{Kind, Request, RequestNumber},
-        schedule::{Decision, Schedule, Settings},
+        schedule::{Decision, Schedule, TurnSettings},
         turn::Left,
     },
 };
@@ -39,7 +39,7 @@ pub(super) struct ReaderSchedule {
 
 impl ReaderSchedule {
     /// Creates a schedule without requests.
-    pub(super) fn new(limits: QueueLimits, settings: Settings) -> Self {
+    pub(super) fn new(limits: QueueLimits, settings: TurnSettings) -> Self {
         let (waiting, users) = (HashMap::new(), UserIds::default());
         Self { places: QueuePlaces::new(limits), rule: Schedule::new(settings), waiting, users, group: None }
     }
@@ -247,7 +247,7 @@ mod tests {
 
     /// A schedule in which a caller of `group` has had a turn and left security state in the card.
     fn used(group: GroupMark) -> ReaderSchedule {
-        let (mut schedule, now) = (ReaderSchedule::new(LIMITS, Settings::default()), Instant::now());
+        let (mut schedule, now) = (ReaderSchedule::new(LIMITS, TurnSettings::default()), Instant::now());
         assert_eq!(ask(&mut schedule, 1, group), Some(false));
         schedule.on_turn_ended(Some(Left { raised: true, ..Left::default() }), now);
         schedule.check_group();

@@ -19,7 +19,7 @@ use std::{
 use cardbroker_core::{
     policy::{ReaderNames, unfit::Unfit},
     slot::{ServiceError, SlotName, SlotStatus},
-    turns::{limits::QueueLimits, schedule::Settings},
+    turns::{limits::QueueLimits, schedule::TurnSettings},
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -89,7 +89,7 @@ pub struct RegistrySettings {
     /// Maximum waiting requests at one reader.
     pub limits: QueueLimits,
     /// The maximum times of visits and contended turns.
-    pub turns: Settings,
+    pub turns: TurnSettings,
     /// Wakes the watchers of turns when something may have changed.
     pub turns_moved: TurnsMoved,
     /// The id of this run of the broker.

@@ -94,7 +94,7 @@ fn settings_of(toml: &str) -> RegistrySettings {
         reader: Box::new(move |name| config.reader(name)),
         unfit_entries: Box::new(|_| Vec::new()),
         limits: QueueLimits { per_caller: 1, per_reader: 1 },
-        turns: Settings::default(),
+        turns: TurnSettings::default(),
         policy: crate::policy::access::unlimited_policy(),
         epoch: "test".into(),
     }

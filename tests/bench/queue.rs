@@ -7,7 +7,7 @@ use std::{
 
 use cardbroker_core::turns::{
     request::{Kind, Request},
-    schedule::{Decision, Schedule, Settings},
+    schedule::{Decision, Schedule, TurnSettings},
     turn::Left,
 };
 
@@ -47,7 +47,7 @@ pub(crate) fn measure(effort: Effort) -> Table {
 /// The time of one turn, in ns, on average over `turns` of them.
 fn turn(callers: u64, turns: u64) -> i64 {
     let now = Instant::now();
-    let mut schedule = Schedule::new(Settings::default());
+    let mut schedule = Schedule::new(TurnSettings::default());
     let request = |number, caller| Request {
         number,
         user: caller,

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     config::{Isolation, PcscliteConfig, ReaderSettings},
-    pcsclite::{IdleTimes, Settings},
+    pcsclite::{DoorSettings, IdleTimes},
 };
 
 const LIMIT: Duration = Duration::from_millis(200);
@@ -18,7 +18,7 @@ const LIMIT: Duration = Duration::from_millis(200);
 async fn world() -> World {
     let mut world = World::new(PcscliteConfig::default()).await;
     let reader = |_: &str| ReaderSettings { own: Own::OnDemand, release_after: LIMIT, ..ReaderSettings::default() };
-    world.open_door_with(Settings {
+    world.open_door_with(DoorSettings {
         exclusive: Default::default(),
         isolation: Isolation::default(),
         idle: IdleTimes::default(),

@@ -24,7 +24,7 @@ use crate::{
     config::{Config, PcscliteConfig},
     listen::DoorBudgets,
     pcsclite::{
-        IdleTimes, Settings,
+        DoorSettings, IdleTimes,
         door::{Entrance, Shared},
     },
     policy::audit::AuditTrail,
@@ -68,7 +68,7 @@ impl World {
         while readers.list().iter().any(|reader| reader.status.state != State::Ready) {
             readers.changed().await.unwrap();
         }
-        let settings = Settings { idle, ..Settings::new(&config) };
+        let settings = DoorSettings { idle, ..DoorSettings::new(&config) };
         let shared = Shared::new(broker, settings, DoorBudgets::default(), CancellationToken::new());
         Self { tasks, readers: cards, shared, config, connections: TaskTracker::new(), next: 1 }
     }
@@ -92,11 +92,11 @@ impl World {
 
     /// Opens a new door in front of the same broker, where no request was refused yet. Nobody is connected to the old.
     pub(super) fn open_another_door(&mut self) {
-        self.open_door_with(Settings::new(&self.config));
+        self.open_door_with(DoorSettings::new(&self.config));
     }
 
     /// Opens a new door with these settings in front of the same broker.
-    pub(super) fn open_door_with(&mut self, settings: Settings) {
+    pub(super) fn open_door_with(&mut self, settings: DoorSettings) {
         let draining = CancellationToken::new();
         self.shared = Shared::new(self.shared.broker.clone(), settings, DoorBudgets::default(), draining);
     }

@@ -8,7 +8,7 @@ use cardbroker_core::{
         pin_guard::{Guarded, PinGuard},
     },
     lifecycle::CardLifecycle,
-    turns::{lease::Leases, limits::QueueLimits, schedule::Settings},
+    turns::{lease::Leases, limits::QueueLimits, schedule::TurnSettings},
 };
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -44,7 +44,7 @@ pub struct ReaderSetup {
     /// Maximum waiting requests, of one caller and of all together.
     pub limits: QueueLimits,
     /// The maximum times of visits and contended turns.
-    pub turns: Settings,
+    pub turns: TurnSettings,
     /// The policy, now and after every change.
     pub policy: PolicyInForce,
     /// The only access to the reader's slot. Moves into the card thread.

@@ -6,7 +6,7 @@ use crate::turns::{bounds::Bounds, quantum::Quantum};
 
 /// The settings of turns from the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Settings {
+pub struct TurnSettings {
     /// The maximum time of a visit.
     pub quantum: Quantum,
     /// The minimum quantum of a resting PC/SC handle whose selection the next turn may change.
@@ -17,7 +17,7 @@ pub struct Settings {
     pub bounds: Bounds,
 }
 
-impl Default for Settings {
+impl Default for TurnSettings {
     fn default() -> Self {
         Self {
             quantum: Quantum::Auto,

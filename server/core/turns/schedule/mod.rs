@@ -32,7 +32,7 @@ mod decision;
 
 use std::time::{Duration, Instant};
 
-pub use self::decision::{Decision, Settings};
+pub use self::decision::{Decision, TurnSettings};
 use crate::turns::{
     bounds::Contention,
     comebacks::Comebacks,
@@ -48,7 +48,7 @@ use crate::turns::{
 #[derive(Debug)]
 pub struct Schedule<U, C, G> {
     /// The limits of the reader. Never change.
-    pub(crate) settings: Settings,
+    pub(crate) settings: TurnSettings,
     /// The waiting requests, in the order of users and callers.
     pub(crate) rounds: Rounds<U, C, G>,
     /// The usual time of an isolation reset, by which a quantum is measured.
@@ -91,7 +91,7 @@ pub(crate) enum Continuation {
 
 impl<U: Id, C: Id, G: Id> Schedule<U, C, G> {
     /// Creates a schedule without requests.
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: TurnSettings) -> Self {
         Self {
             settings,
             rounds: Rounds::default(),

@@ -6,7 +6,7 @@ use super::world::ms;
 use crate::turns::{
     quantum::{MAX_LINGER, Quantum},
     request::{Kind, Request},
-    schedule::{Decision, Schedule, Settings},
+    schedule::{Decision, Schedule, TurnSettings},
     turn::Left,
 };
 
@@ -24,7 +24,7 @@ struct Reader {
 
 impl Reader {
     fn new() -> Self {
-        let mut schedule = Schedule::new(Settings { quantum: Quantum::Fixed(ms(200)), ..Settings::default() });
+        let mut schedule = Schedule::new(TurnSettings { quantum: Quantum::Fixed(ms(200)), ..TurnSettings::default() });
         let now = Instant::now();
         schedule.on_reset(Some(RESET), now);
         Self { schedule, now, number: 0 }

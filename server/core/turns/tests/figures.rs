@@ -1,7 +1,7 @@
 //! The figures of the rule on a card that answers in 5 ms and takes 150 ms for a reset.
 
 use super::world::{Caller, World, caller, ms};
-use crate::turns::{quantum::Quantum, schedule::Settings};
+use crate::turns::{quantum::Quantum, schedule::TurnSettings};
 use std::{collections::BTreeMap, time::Duration};
 
 const RESET: Duration = ms(150);
@@ -18,7 +18,7 @@ struct Figures {
 }
 
 fn figures(callers: Vec<Caller>, quantum: Quantum) -> Figures {
-    let mut world = World::new(callers, RESET, Settings { quantum, ..Settings::default() }, None);
+    let mut world = World::new(callers, RESET, TurnSettings { quantum, ..TurnSettings::default() }, None);
     world.run(THIRTY_SECONDS).unwrap();
     let mut waits: Vec<_> = world.turns.iter().map(|turn| turn.sent - turn.arrived).collect();
     waits.sort_unstable();
@@ -80,7 +80,7 @@ fn users_with_one_three_and_nine_processes_share_the_card_evenly() {
 #[test]
 fn one_that_asks_once_a_second_waits_for_a_unit_and_a_reset_beside_one_that_saturates() {
     let rare = Caller { think: ms(1_000), ..caller(0, UNIT) };
-    let mut world = World::new(vec![rare, caller(1, UNIT)], RESET, Settings::default(), None);
+    let mut world = World::new(vec![rare, caller(1, UNIT)], RESET, TurnSettings::default(), None);
     world.run(THIRTY_SECONDS).unwrap();
     let worst = world.turns.iter().filter(|turn| turn.caller == 0).map(|turn| turn.sent - turn.arrived).max().unwrap();
     println!("worst {worst:?}, {} turns", world.turns.iter().filter(|turn| turn.caller == 0).count());
@@ -101,7 +101,7 @@ fn callers_of_one_group_take_turns_as_without_a_quantum() {
 #[test]
 fn two_handles_that_select_have_bursts_instead_of_single_commands() {
     let handle = |user| Caller { kind: crate::turns::request::Kind::Command, rests: true, ..caller(user, ms(5)) };
-    let mut world = World::new(vec![handle(0), handle(1)], RESET, Settings::default(), None);
+    let mut world = World::new(vec![handle(0), handle(1)], RESET, TurnSettings::default(), None);
     world.run(THIRTY_SECONDS).unwrap();
     println!("{} turns, {} resets", world.turns.len(), world.resets);
     let changes = world.turns.windows(2).filter(|pair| pair[0].caller != pair[1].caller).count();

@@ -7,7 +7,7 @@ use proptest::{collection::vec, prelude::*, test_runner::TestCaseResult};
 use super::world::{Caller, Fault, World, caller, ms};
 use crate::{
     properties::{holds, is_broken},
-    turns::{bounds::Bounds, request::Kind, schedule::Settings},
+    turns::{bounds::Bounds, request::Kind, schedule::TurnSettings},
 };
 
 const CASES: u32 = 100;
@@ -52,9 +52,9 @@ fn play(mut callers: Vec<Caller>, reset: Duration, fault: Option<Fault>) -> Test
 }
 
 /// Settings with short bounds, which leave room in a history for the longest wait that the rule allows.
-fn short() -> Settings {
+fn short() -> TurnSettings {
     let bounds = Bounds { max_contended_unit: ms(1_000), max_contended_lease: ms(2_000) };
-    Settings { bounds, ..Settings::default() }
+    TurnSettings { bounds, ..TurnSettings::default() }
 }
 
 /// Users whose callers all raise and ask again at once, with short turns, so that only the rule decides their waits.
@@ -84,7 +84,7 @@ fn rivals() -> impl Strategy<Value = (Vec<Caller>, Duration)> {
 }
 
 fn compete(callers: Vec<Caller>, reset: Duration, fault: Option<Fault>) -> TestCaseResult {
-    let mut world = World::new(callers, reset, Settings::default(), fault);
+    let mut world = World::new(callers, reset, TurnSettings::default(), fault);
     world.run(ms(30_000))?;
     let time = |user: u8| world.charged.get(&user).copied().unwrap_or_default().as_secs_f64();
     let (one, other) = (time(0), time(1));
@@ -108,7 +108,7 @@ fn default_waits_outlast_default_bounds_for_ten_users() {
     for kind in [Kind::Unit, Kind::Session] {
         for (users, count) in [(2, 1), (5, 1), (10, 1), (10, usize::MAX)] {
             let of = |user| Caller { kind, wait: ms(30_000), count, ..caller(user, ms(60_000)) };
-            let mut world = World::new((0..users).map(of).collect(), ms(400), Settings::default(), None);
+            let mut world = World::new((0..users).map(of).collect(), ms(400), TurnSettings::default(), None);
             world.run(ms(120_000)).unwrap();
             assert_eq!(world.expired, 0, "{users} users, {kind:?}");
             assert!(world.turns.len() >= usize::from(users), "{users} users, {kind:?}");

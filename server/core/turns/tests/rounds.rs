@@ -10,7 +10,7 @@ use crate::{
     turns::{
         request::{Kind, Request},
         rounds::Rounds,
-        schedule::Settings,
+        schedule::TurnSettings,
     },
 };
 
@@ -213,7 +213,8 @@ fn error_of_estimate(asking: Vec<(u8, u8, u64)>, reset: u64) -> TestCaseResult {
         Caller { depth, count, ..caller(user, ms(length)) }
     };
     let callers: Vec<_> = asking.into_iter().map(of).collect();
-    let settings = Settings { quantum: crate::turns::quantum::Quantum::Fixed(ms(reset)), ..Settings::default() };
+    let settings =
+        TurnSettings { quantum: crate::turns::quantum::Quantum::Fixed(ms(reset)), ..TurnSettings::default() };
     let shortest = callers.iter().map(|caller| caller.length).min().unwrap_or(ms(1));
     let per_visit = usize::try_from(reset / shortest.as_millis() as u64).unwrap() + 1;
     let mut world = World::new(callers, ms(reset), settings, None);

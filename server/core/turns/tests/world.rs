@@ -15,7 +15,7 @@ pub(super) use self::callers::{Caller, Fault, caller, ms};
 use crate::turns::{
     quantum::MAX_LINGER,
     request::Request,
-    schedule::{Schedule, Settings},
+    schedule::{Schedule, TurnSettings},
     turn::Left,
 };
 
@@ -74,7 +74,7 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(callers: Vec<Caller>, reset: Duration, settings: Settings, fault: Option<Fault>) -> Self {
+    pub(super) fn new(callers: Vec<Caller>, reset: Duration, settings: TurnSettings, fault: Option<Fault>) -> Self {
         let mut world = Self {
             schedule: Schedule::new(settings),
             reset,

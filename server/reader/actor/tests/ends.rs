@@ -11,7 +11,7 @@ use cardbroker_core::{
     slot::{CardCommand, CardInfo, Protocol, ProtocolChoice, SlotError, SlotStatus},
     turns::{
         limits::QueueLimits,
-        schedule::Settings,
+        schedule::TurnSettings,
         turn::{CardRequirement, Disposition, TurnRequest},
     },
     user::{example, example_account},
@@ -93,18 +93,18 @@ impl World {
     pub(super) async fn with_card(exchange_timeout: Duration, succeeds: bool) -> Self {
         let fails = || Err(SlotError::Lost("as scripted".into()));
         let answer: fn() -> _ = if succeeds { || Ok(vec![0x90, 0x00].into()) } else { fails };
-        Self::with_settings(exchange_timeout, answer, Settings::default()).await
+        Self::with_settings(exchange_timeout, answer, TurnSettings::default()).await
     }
 
     /// A world whose exchanges get their answers from `answer`.
     pub(super) async fn with_answer(exchange_timeout: Duration, answer: fn() -> Result<ApduBytes, SlotError>) -> Self {
-        Self::with_settings(exchange_timeout, answer, Settings::default()).await
+        Self::with_settings(exchange_timeout, answer, TurnSettings::default()).await
     }
 
     pub(super) async fn with_settings(
         exchange_timeout: Duration,
         answer: fn() -> Result<ApduBytes, SlotError>,
-        settings: Settings,
+        settings: TurnSettings,
     ) -> Self {
         let (go, held) = thread_mpsc::channel();
         let [resets, calls] = [(); 2].map(|()| Arc::new(Mutex::new(0)));

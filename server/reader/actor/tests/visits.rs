@@ -11,7 +11,7 @@ use cardbroker_core::{
     turns::{
         bounds::Bounds,
         quantum::Quantum,
-        schedule::Settings,
+        schedule::TurnSettings,
         turn::{Disposition, TurnRequest},
     },
 };
@@ -28,7 +28,7 @@ use crate::{
 /// A world of that quantum, and the groups of the connections 1 and 2.
 async fn start(quantum: Duration) -> (World, [Arc<Group>; 2]) {
     let bounds = Bounds { max_contended_unit: Duration::from_millis(50), ..Bounds::default() };
-    let settings = Settings { quantum: Quantum::Fixed(quantum), bounds, ..Settings::default() };
+    let settings = TurnSettings { quantum: Quantum::Fixed(quantum), bounds, ..TurnSettings::default() };
     let world = World::with_settings(LONG, || Ok(vec![0x90, 0x00].into()), settings).await;
     let groups = [1, 2].map(|connection| world.groups.join(GroupKey::Caller(CallerKey::Connection(connection))));
     (world, groups)
@@ -165,9 +165,9 @@ async fn a_long_unit_goes_on_while_only_its_own_group_waits() {
 
 #[tokio::test]
 async fn a_busy_session_ends_when_its_time_is_over_while_others_wait() {
-    let settings = Settings {
+    let settings = TurnSettings {
         bounds: Bounds { max_contended_lease: Duration::from_millis(50), ..Bounds::default() },
-        ..Settings::default()
+        ..TurnSettings::default()
     };
     let world = World::with_settings(LONG, || Ok(vec![0x90, 0x00].into()), settings).await;
     let mut session = world.session().await;

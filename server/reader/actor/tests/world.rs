@@ -11,7 +11,7 @@ use std::{
 use cardbroker_core::{
     lifecycle::Own,
     slot::SlotStatus,
-    turns::{lease::Lease, limits::QueueLimits, quantum::Quantum, schedule::Settings},
+    turns::{lease::Lease, limits::QueueLimits, quantum::Quantum, schedule::TurnSettings},
 };
 
 use super::{
@@ -86,7 +86,7 @@ impl World {
             journal: requests.journal.clone(),
             recorded_insertion: String::new(),
             released_by: None,
-            schedule: ReaderSchedule::new(limits, Settings { quantum, ..Settings::default() }),
+            schedule: ReaderSchedule::new(limits, TurnSettings { quantum, ..TurnSettings::default() }),
             next_check: None,
             isolation_reset: ResetKind::Warm,
             policy: crate::policy::access::unlimited_policy(),
