@@ -12,7 +12,7 @@ use cardbroker_core::{
     pcsclite::{
         code::Code,
         handles::{Connected, HandleLimits, Handles},
-        reader_states::{ReaderStates, Sight},
+        reader_states::{ReaderStates, SeenReader},
     },
     turns::places::Places,
 };
@@ -178,13 +178,13 @@ impl Desk {
         let mut state = self.lock();
         let State { handles, processes, .. } = &mut *state;
         let Some(process) = processes.get_mut(&member.key) else { return };
-        let sights = readers.iter().map(|reader| Sight {
+        let seen = readers.iter().map(|reader| SeenReader {
             id: &reader.name,
             name: &reader.names.display_name,
             status: &reader.status,
             sharing: handles.sharing(member.process, &reader.name),
         });
-        if process.states.update(sights, readers.moves()) {
+        if process.states.update(seen, readers.moves()) {
             process.changed.send_replace(process.states.revision());
         }
     }

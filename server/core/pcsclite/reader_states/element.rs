@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{ELEMENT_BYTES, EXCLUSIVE, Sight};
+use super::{ELEMENT_BYTES, EXCLUSIVE, SeenReader};
 use crate::{
     slot::Protocol,
     status::{ReaderStatus, State},
@@ -31,11 +31,11 @@ pub(super) struct Place {
 
 impl Place {
     /// The place of a reader, whose process is shown this `status`.
-    pub(super) fn new(sight: &Sight<'_>, status: ReaderStatus, reinsertions: u32) -> Self {
-        let Sight { id, sharing, .. } = *sight;
-        let name = shown_name(sight.name).to_owned();
+    pub(super) fn new(seen: &SeenReader<'_>, status: ReaderStatus, reinsertions: u32) -> Self {
+        let SeenReader { id, sharing, .. } = *seen;
+        let name = shown_name(seen.name).to_owned();
         let atr = status.atr.get(..ATR_BYTES).unwrap_or(&status.atr);
-        let sharing = if sight.status.state == State::HeldElsewhere { EXCLUSIVE } else { sharing };
+        let sharing = if seen.status.state == State::HeldElsewhere { EXCLUSIVE } else { sharing };
         let mut element = [0; ELEMENT_BYTES];
         let mut put = |offset: usize, bytes: &[u8]| {
             if let Some(field) = element.get_mut(offset..offset + bytes.len()) {

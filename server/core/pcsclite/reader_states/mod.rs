@@ -26,7 +26,7 @@ pub const EXCLUSIVE: i32 = -1;
 
 /// A reader that the process may see.
 #[derive(Debug, Clone, Copy)]
-pub struct Sight<'a> {
+pub struct SeenReader<'a> {
     /// The broker's name of the reader.
     pub id: &'a Arc<str>,
     /// The name of the reader in PC/SC.
@@ -54,24 +54,24 @@ pub struct ReaderStates {
 impl ReaderStates {
     /// Shows these readers from now on. `moves` is the number of all the broker's readers that came or went so far.
     /// Returns whether an element has changed.
-    pub fn update<'a>(&mut self, readers: impl IntoIterator<Item = Sight<'a>>, moves: u64) -> bool {
-        let mut new: BTreeMap<&Arc<str>, Sight<'a>> = readers.into_iter().map(|sight| (sight.id, sight)).collect();
+    pub fn update<'a>(&mut self, readers: impl IntoIterator<Item = SeenReader<'a>>, moves: u64) -> bool {
+        let mut new: BTreeMap<&Arc<str>, SeenReader<'a>> = readers.into_iter().map(|seen| (seen.id, seen)).collect();
         let (mut has_changed, mut has_moved) = (false, false);
         for place in &mut self.places {
             let Some(shown) = place else { continue };
-            let Some(sight) = new.remove(&shown.id) else {
+            let Some(seen) = new.remove(&shown.id) else {
                 *place = None;
                 has_moved = true;
                 continue;
             };
             let reinsertions = self.reinsertions.get(&shown.id).copied().unwrap_or_default();
-            let now = Place::new(&sight, shown.still_shown(sight.status), reinsertions);
+            let now = Place::new(&seen, shown.still_shown(seen.status), reinsertions);
             has_changed |= shown.element != now.element;
             *shown = now;
         }
-        for (id, sight) in new {
+        for (id, seen) in new {
             let reinsertions = self.reinsertions.get(id).copied().unwrap_or_default();
-            let now = Place::new(&sight, sight.status.clone(), reinsertions);
+            let now = Place::new(&seen, seen.status.clone(), reinsertions);
             match self.places.iter().position(Option::is_none) {
                 Some(free) => self.places[free] = Some(now),
                 None if self.places.len() < ELEMENTS => self.places.push(Some(now)),

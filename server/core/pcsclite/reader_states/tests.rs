@@ -34,7 +34,7 @@ fn id(name: &str) -> Arc<str> {
 #[test]
 fn an_element_has_the_layout_of_pcsc_lite() {
     let (mut states, id, status) = (ReaderStates::default(), id("a"), status(State::Ready, 1));
-    assert!(states.update([Sight { id: &id, name: "Reader A 00 00", status: &status, sharing: 2 }], 0));
+    assert!(states.update([SeenReader { id: &id, name: "Reader A 00 00", status: &status, sharing: 2 }], 0));
     let array = states.array(OLD_ELEMENTS);
     assert_eq!((array.len(), &array[..16]), (16 * 184, &b"Reader A 00 00\0\0"[..]));
     assert_eq!([128, 132, 136, 176, 180].map(|offset| word(&array, offset)), [1, 0x34, 2, 4, 2]);
@@ -67,7 +67,7 @@ fn a_card_stays_shown_while_it_is_taken_again() {
     let (mut states, id) = (ReaderStates::default(), id("a"));
     let mut show = |state, count| {
         let status = status(state, count);
-        states.update([Sight { id: &id, name: "a", status: &status, sharing: 1 }], 0);
+        states.update([SeenReader { id: &id, name: "a", status: &status, sharing: 1 }], 0);
         let array = states.array(OLD_ELEMENTS);
         [128, 132, 176].map(|offset| word(&array, offset))
     };
@@ -88,28 +88,28 @@ fn each_state_has_its_bits() {
     let states = [State::Ready, State::Empty, State::Settling, State::Mute, State::Unavailable];
     assert_eq!(states.map(|state| bits(&status(state, 1))), [0x34, 2, 2, 0x0C, 1]);
     let held = status(State::HeldElsewhere, 1);
-    let place = Place::new(&Sight { id: &id("a"), name: "a", status: &held, sharing: 0 }, held.clone(), 0);
+    let place = Place::new(&SeenReader { id: &id("a"), name: "a", status: &held, sharing: 0 }, held.clone(), 0);
     assert_eq!(word(&place.element, 136), u32::MAX);
 }
 
 #[test]
 fn the_counter_of_readers_starts_at_one_and_is_never_zero() {
     let (id, card) = (id("a"), status(State::Ready, 1));
-    let sight = || Sight { id: &id, name: "a", status: &card, sharing: 0 };
+    let seen = || SeenReader { id: &id, name: "a", status: &card, sharing: 0 };
     let mut states = ReaderStates::default();
     assert_eq!(states.events(), 1);
     states.update([], 0);
     assert_eq!(states.events(), 1, "no reader");
-    states.update([sight()], 1);
+    states.update([seen()], 1);
     states.update([], 2);
     assert_eq!(states.events(), 3);
     states.update([], 9);
     assert_eq!(states.events(), 3, "readers that it may not see");
-    states.update([sight()], 9);
+    states.update([seen()], 9);
     assert_eq!(states.events(), 10);
     for (moves, counter) in [(0xFFFE, 0xFFFF), (0xFFFF, 1), (0x1_0000, 2)] {
         let mut later = ReaderStates::default();
-        later.update([sight()], moves);
+        later.update([seen()], moves);
         assert_eq!(later.events(), counter, "the first update is no event");
     }
 }
@@ -129,13 +129,13 @@ fn a_reader_keeps_its_place_and_a_new_one_takes_the_first_free_place() {
         let mut before: Vec<Option<usize>> = Vec::new();
         for present in history {
             let names: Vec<_> = (0..70).map(|number| number.to_string()).collect();
-            let sights = (0..70).filter(|number| present[*number]).map(|number| Sight {
+            let seen = (0..70).filter(|number| present[*number]).map(|number| SeenReader {
                 id: &ids[number],
                 name: &names[number],
                 status: &card,
                 sharing: 0,
             });
-            let (revision, has_changed) = (states.revision(), states.update(sights, 0));
+            let (revision, has_changed) = (states.revision(), states.update(seen, 0));
             prop_assert_eq!(states.revision() != revision, has_changed);
             let array = states.array(ELEMENTS);
             let place = |element: &[u8]| {
