@@ -30,7 +30,7 @@ const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 const END: &str = "-----END CERTIFICATE-----";
 
 /// The private key and the certificate of the broker. `Debug` shows neither.
-pub struct Identity {
+pub struct TlsIdentity {
     /// The file that both are in.
     pub path: PathBuf,
     /// The certificate, for the handshake.
@@ -43,7 +43,7 @@ pub struct Identity {
 
 /// Why the broker has no TLS identity. Never contains a part of the file.
 #[derive(Debug, thiserror::Error)]
-pub enum IdentityError {
+pub enum TlsIdentityError {
     /// The file is unreadable or unsafe.
     #[error("the certificate {} {source}", path.display())]
     File {
@@ -73,22 +73,22 @@ pub enum IdentityError {
     },
 }
 
-impl Identity {
+impl TlsIdentity {
     /// Reads the identity beside the tokens file at `tokens`, which no other user may read or change. Makes it if there
     /// is none, with `address` among the names in the certificate.
     ///
     /// # Errors
-    /// [`IdentityError`] if the file is unreadable, unsafe or invalid, or cannot be made.
-    pub fn read_or_make(tokens: &Path, address: Option<IpAddr>) -> Result<Self, IdentityError> {
+    /// [`TlsIdentityError`] if the file is unreadable, unsafe or invalid, or cannot be made.
+    pub fn read_or_make(tokens: &Path, address: Option<IpAddr>) -> Result<Self, TlsIdentityError> {
         Self::read_or_make_with(tokens, address, private_file::read)
     }
 
-    /// Like [`Identity::read_or_make`], for `cardbroker token`: root also reads the file of another user, and makes it
-    /// for the user who owns the tokens file.
+    /// Like [`TlsIdentity::read_or_make`], for `cardbroker token`: root also reads the file of another user, and makes
+    /// it for the user who owns the tokens file.
     ///
     /// # Errors
-    /// The errors of [`Identity::read_or_make`].
-    pub fn read_or_make_as_administrator(tokens: &Path, address: Option<IpAddr>) -> Result<Self, IdentityError> {
+    /// The errors of [`TlsIdentity::read_or_make`].
+    pub fn read_or_make_as_administrator(tokens: &Path, address: Option<IpAddr>) -> Result<Self, TlsIdentityError> {
         Self::read_or_make_with(tokens, address, private_file::read_as_administrator)
     }
 
@@ -102,22 +102,22 @@ impl Identity {
         tokens: &Path,
         address: Option<IpAddr>,
         read: fn(&Path) -> Result<Zeroizing<String>, PrivateFileError>,
-    ) -> Result<Self, IdentityError> {
+    ) -> Result<Self, TlsIdentityError> {
         let path = tokens.with_file_name(FILE_NAME);
         let text = match read(&path) {
             Err(PrivateFileError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
-                make(&path, address, tokens).map_err(|source| IdentityError::Make { path: path.clone(), source })?;
+                make(&path, address, tokens).map_err(|source| TlsIdentityError::Make { path: path.clone(), source })?;
                 // Another process may have made it first.
                 read(&path)
             }
             found => found,
         };
-        let text = text.map_err(|source| IdentityError::File { path: path.clone(), source })?;
+        let text = text.map_err(|source| TlsIdentityError::File { path: path.clone(), source })?;
         Self::parse(path, &text)
     }
 
-    fn parse(path: PathBuf, text: &str) -> Result<Self, IdentityError> {
-        let unfit = |problem: &str| IdentityError::Unfit { path: path.clone(), problem: problem.to_owned() };
+    fn parse(path: PathBuf, text: &str) -> Result<Self, TlsIdentityError> {
+        let unfit = |problem: &str| TlsIdentityError::Unfit { path: path.clone(), problem: problem.to_owned() };
         let certificate_pem = certificate_block(text).ok_or_else(|| unfit("it has no certificate"))?;
         let certificate = CertificateDer::from_pem_slice(certificate_pem.as_bytes())
             .map_err(|_| unfit("its certificate is no PEM"))?;
@@ -126,9 +126,9 @@ impl Identity {
     }
 }
 
-impl fmt::Debug for Identity {
+impl fmt::Debug for TlsIdentity {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Identity").field("path", &self.path).finish_non_exhaustive()
+        formatter.debug_struct("TlsIdentity").field("path", &self.path).finish_non_exhaustive()
     }
 }
 
@@ -167,8 +167,8 @@ mod tests {
     fn the_identity_is_made_once_and_readable_by_its_owner_only() {
         let folder = tempfile::tempdir().unwrap();
         let tokens = folder.path().join("own/tokens");
-        let made = Identity::read_or_make(&tokens, Some([127, 0, 0, 5].into())).unwrap();
-        let again = Identity::read_or_make(&tokens, None).unwrap();
+        let made = TlsIdentity::read_or_make(&tokens, Some([127, 0, 0, 5].into())).unwrap();
+        let again = TlsIdentity::read_or_make(&tokens, None).unwrap();
         assert_eq!((&made.certificate, &made.certificate_pem), (&again.certificate, &again.certificate_pem));
         assert_eq!(made.key.secret_der(), again.key.secret_der());
         assert!(made.certificate_pem.starts_with(BEGIN) && made.certificate_pem.ends_with(&format!("{END}\n")));
@@ -189,11 +189,11 @@ mod tests {
     fn an_unusable_file_is_named_and_kept() {
         let folder = tempfile::tempdir().unwrap();
         let tokens = folder.path().join("tokens");
-        let made = Identity::read_or_make(&tokens, None).unwrap();
+        let made = TlsIdentity::read_or_make(&tokens, None).unwrap();
         let text = fs::read_to_string(&made.path).unwrap();
         for (text, expected) in [("", "it has no certificate"), (&*made.certificate_pem, "it has no private key")] {
             fs::write(&made.path, text).unwrap();
-            let error = Identity::read_or_make(&tokens, None).unwrap_err().to_string();
+            let error = TlsIdentity::read_or_make(&tokens, None).unwrap_err().to_string();
             assert!(error.contains("tls.pem") && error.contains(expected), "{error}");
             assert_eq!(fs::read_to_string(&made.path).unwrap(), text);
         }
@@ -201,7 +201,7 @@ mod tests {
         #[cfg(unix)]
         {
             fs::set_permissions(&made.path, std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();
-            let error = Identity::read_or_make(&tokens, None).unwrap_err().to_string();
+            let error = TlsIdentity::read_or_make(&tokens, None).unwrap_err().to_string();
             assert!(error.contains("0640") && error.contains("chmod 600"), "{error}");
         }
     }

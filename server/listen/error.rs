@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::caller::certificate::IdentityError;
+use crate::caller::certificate::TlsIdentityError;
 
 /// Why the broker cannot listen.
 #[derive(Debug, thiserror::Error)]
@@ -102,7 +102,7 @@ pub enum BindError {
     },
     /// The TCP port has no certificate that can be used.
     #[error(transparent)]
-    Identity(#[from] IdentityError),
+    Identity(#[from] TlsIdentityError),
 }
 
 /// The message about an inherited socket that was removed or replaced.

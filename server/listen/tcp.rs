@@ -15,7 +15,7 @@ use super::{
     tls::{self, Tls},
 };
 use crate::{
-    caller::certificate::Identity,
+    caller::certificate::TlsIdentity,
     config::{ListenConfig, TcpPort},
 };
 
@@ -77,7 +77,7 @@ impl BoundPort {
         if config.tcp_plain && place.is_none() {
             return Ok(Self { listener, address, tls: None, auto: None });
         }
-        let identity = Identity::read_or_make(&config.tokens, Some(address.ip()))?;
+        let identity = TlsIdentity::read_or_make(&config.tokens, Some(address.ip()))?;
         if !address.ip().is_loopback() && !identity.names(address.ip()) {
             tracing::warn!(
                 certificate = %identity.path.display(),

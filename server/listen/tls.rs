@@ -27,7 +27,7 @@ use tokio_rustls::{
     server::TlsStream,
 };
 
-use crate::caller::certificate::{Identity, IdentityError};
+use crate::caller::certificate::{TlsIdentity, TlsIdentityError};
 
 /// The name that clients expect in the certificate, whatever the address.
 const SERVER_NAME: &str = "localhost";
@@ -40,15 +40,15 @@ impl Tls {
     /// Prepares handshakes as `identity`.
     ///
     /// # Errors
-    /// [`IdentityError::Unfit`] if clients would refuse the certificate, or the key does not belong to it.
-    pub(super) fn new(identity: Identity) -> Result<Self, IdentityError> {
-        let Identity { path, certificate, key, .. } = identity;
+    /// [`TlsIdentityError::Unfit`] if clients would refuse the certificate, or the key does not belong to it.
+    pub(super) fn new(identity: TlsIdentity) -> Result<Self, TlsIdentityError> {
+        let TlsIdentity { path, certificate, key, .. } = identity;
         let provider = Arc::new(ring::default_provider());
         let config = check(&certificate, &provider).and_then(|()| {
             let config = ServerConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13])?;
             config.with_no_client_auth().with_single_cert(vec![certificate], key)
         });
-        let mut config = config.map_err(|error| IdentityError::Unfit { path, problem: error.to_string() })?;
+        let mut config = config.map_err(|error| TlsIdentityError::Unfit { path, problem: error.to_string() })?;
         config.alpn_protocols = vec![b"h2".to_vec()];
         // Each connection makes a handshake of its own.
         config.send_tls13_tickets = 0;

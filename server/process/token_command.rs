@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     caller::{
-        certificate::Identity,
+        certificate::TlsIdentity,
         token_file::{TokenEntry, complete_file, fresh_token, is_token_name, token_entries, token_entry, token_hash},
     },
     config::{ConfigError, TcpPort},
@@ -191,8 +191,8 @@ struct Screen<'a> {
 }
 
 /// The broker's certificate, made for `address` if there is none. One that the command line has `named` must be in it.
-fn identity(tokens: &Path, named: Option<IpAddr>, address: Option<IpAddr>) -> Result<Identity, Failure> {
-    let read = Identity::read_or_make_as_administrator(tokens, address);
+fn identity(tokens: &Path, named: Option<IpAddr>, address: Option<IpAddr>) -> Result<TlsIdentity, Failure> {
+    let read = TlsIdentity::read_or_make_as_administrator(tokens, address);
     let identity = read.map_err(|error| Failure::Usage(error.to_string()))?;
     match named {
         Some(named) if !identity.names(named) => Err(Failure::Usage(format!(
@@ -208,7 +208,7 @@ fn identity(tokens: &Path, named: Option<IpAddr>, address: Option<IpAddr>) -> Re
 fn new(
     name: String,
     out: Option<&Path>,
-    identity: Option<&dyn Fn() -> Result<Identity, Failure>>,
+    identity: Option<&dyn Fn() -> Result<TlsIdentity, Failure>>,
     tokens: &Path,
     screen: &mut Screen<'_>,
 ) -> Result<(), Failure> {

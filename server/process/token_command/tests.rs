@@ -30,7 +30,7 @@ fn an_address_missing_in_the_certificate_is_refused_with_the_remedy() {
     let tokens = folder.path().join("tokens");
     let new = |name: &str, address: &str| run(&["new", name, "--address", address], Some(&tokens));
     assert_eq!(new("a", "192.0.2.7:7777").0, ExitCode::SUCCESS);
-    assert!(Identity::read_or_make(&tokens, None).unwrap().names([192, 0, 2, 7].into()));
+    assert!(TlsIdentity::read_or_make(&tokens, None).unwrap().names([192, 0, 2, 7].into()));
     assert_eq!(new("b", "192.0.2.7:1").0, ExitCode::SUCCESS);
     assert_eq!(new("c", "127.0.0.1:7777").0, ExitCode::SUCCESS);
     let (exit, out, err) = new("d", "192.0.2.8:7777");
