@@ -52,11 +52,11 @@ mod well_known;
 #[cfg(windows)]
 pub use self::{
     account::{AccountKind, account_named, account_with},
-    client::{connect, owner_of_pipe},
+    client::{connect, owner_of_pipe, pipe_exists},
     event_log::{EventKind, EventSource, register_source, unregister_source},
     file::{Keeper, access_of_file, create_file, create_folder, owner_of_file},
     process::{ProcessState, process_state},
-    server::{Access, client_identity, client_process},
+    server::{AccessList, client_identity, client_process},
     sid::Sid,
     system_folder::system_folder,
     token::{Identity, own_identity, own_user},

@@ -30,9 +30,9 @@ pub(crate) const USE_ONLY: u32 = 0x0012_019b;
 /// The users who may open a pipe: its owner, who is the user of this process, SYSTEM, the administrators, and one group
 /// if there is one.
 #[derive(Debug)]
-pub struct Access(Descriptor);
+pub struct AccessList(Descriptor);
 
-impl Access {
+impl AccessList {
     /// The access list with this `group`.
     ///
     /// # Errors

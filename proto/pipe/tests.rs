@@ -12,8 +12,8 @@ use windows_sys::Win32::Security::{
 };
 
 use crate::{
-    ADMINISTRATORS, Access, AccountKind, EventKind, EventSource, Excess, Identity, Keeper, ProcessState, SYSTEM, Sid,
-    access_of_file, account, account_named, account_with, client_identity, client_process, connect, create_file,
+    ADMINISTRATORS, AccessList, AccountKind, EventKind, EventSource, Excess, Identity, Keeper, ProcessState, SYSTEM,
+    Sid, access_of_file, account, account_named, account_with, client_identity, client_process, connect, create_file,
     create_folder,
     file::create_with,
     own_identity, own_user, owner_of_file, owner_of_pipe, process_state,
@@ -46,12 +46,12 @@ fn a_group_may_use_a_pipe_but_not_serve_it() {
     assert_eq!(access_list(&owner, Some(&group)), format!("{alone}(A;;0x12019b;;;S-1-5-21-8)"));
     let create_instance = 0x4;
     assert_eq!(crate::server::USE_ONLY & create_instance, 0);
-    Access::new(Some(&group)).unwrap();
+    AccessList::new(Some(&group)).unwrap();
 }
 
 #[tokio::test]
 async fn both_ends_know_each_other() {
-    let (name, access) = (name("ends"), Access::new(None).unwrap());
+    let (name, access) = (name("ends"), AccessList::new(None).unwrap());
     let mut server = access.create(&name, true).unwrap();
     let mut client = connect(&name).unwrap();
     server.connect().await.unwrap();
@@ -66,7 +66,7 @@ async fn both_ends_know_each_other() {
 
 #[tokio::test]
 async fn a_pipe_without_a_free_instance_is_busy() {
-    let (name, access) = (name("busy"), Access::new(None).unwrap());
+    let (name, access) = (name("busy"), AccessList::new(None).unwrap());
     assert_eq!(connect(&name).unwrap_err().raw_os_error(), Some(2));
     let server = access.create(&name, true).unwrap();
     let _client = connect(&name).unwrap();

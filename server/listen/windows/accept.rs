@@ -4,7 +4,7 @@
 use std::{collections::VecDeque, io, time::Duration};
 
 use cardbroker_core::{caller::Caller, user::Account};
-use cardbroker_pipe::{Access, client_identity, client_process};
+use cardbroker_pipe::{AccessList, client_identity, client_process};
 use tokio::{
     net::windows::named_pipe::NamedPipeServer,
     sync::{Mutex, mpsc},
@@ -72,7 +72,7 @@ fn caller(connection: u64, account: Option<Account>, process: Option<u32>) -> Ca
 #[derive(Debug)]
 pub(super) struct Instances {
     name: String,
-    access: Access,
+    access: AccessList,
     first: Option<NamedPipeServer>,
     waiting: JoinSet<io::Result<NamedPipeServer>>,
     /// Whether the last instance could not be made.
@@ -84,7 +84,7 @@ impl Instances {
     ///
     /// # Errors
     /// The operating system's; [`io::ErrorKind::PermissionDenied`] if the pipe exists.
-    pub(super) fn first(name: &str, access: Access) -> io::Result<Self> {
+    pub(super) fn first(name: &str, access: AccessList) -> io::Result<Self> {
         let first = Some(access.create(name, true)?);
         Ok(Self { name: name.to_owned(), access, first, waiting: JoinSet::new(), is_failing: false })
     }

@@ -6,7 +6,7 @@ use cardbroker_local::{
     private_file,
     socket::{is_pipe, lock_place},
 };
-use cardbroker_pipe::{Access, Sid};
+use cardbroker_pipe::{AccessList, Sid};
 use tokio::net::windows::named_pipe::NamedPipeServer;
 
 use super::accept::{Instances, Listener};
@@ -46,7 +46,7 @@ impl BoundPipe {
             _ => failed("lock its lock file")(error),
         })?;
         let group = group(config).map_err(|problem| BindError::Unfit { socket: path.clone(), problem })?;
-        let access = Access::new(group.as_ref()).map_err(failed("make its access list"))?;
+        let access = AccessList::new(group.as_ref()).map_err(failed("make its access list"))?;
         let instances = Instances::first(name, access).map_err(|error| match error.kind() {
             // Another process has the pipe, or another user a pipe of this name.
             io::ErrorKind::PermissionDenied => BindError::AlreadyRunning { socket: path.clone() },
