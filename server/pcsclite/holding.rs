@@ -75,7 +75,8 @@ impl Connection {
     /// is not held for a turn that its own handles keep.
     pub(super) async fn acquire(&mut self, handle: u32, need: Need) -> Result<(), Unserved> {
         let mut waiting = match self.turns.take(handle) {
-            Some(Turn::Held(held)) if matches!(held.phase(), Phase::Awaited { .. }) => {
+            // Such a turn came while the client was away. The handle gets its news only now.
+            Some(Turn::Held(held)) if !self.has_turn(handle) => {
                 return Ok(self.on_begun(handle, held.session, need)?);
             }
             Some(held @ Turn::Held(_)) => {
@@ -109,6 +110,11 @@ impl Connection {
                 ended = self.input.gone() => return Err(ended.into()),
             }
         }
+    }
+
+    /// Whether the handle has begun a turn, by [`Connection::on_begun`].
+    fn has_turn(&self, handle: u32) -> bool {
+        self.shared.desk.handles(|handles| handles.has_turn(handle))
     }
 
     fn is_own_process_busy(&self, handle: u32) -> bool {
@@ -159,6 +165,10 @@ impl Connection {
             _ if keeps && !has_news => self.kept(share, exclusive.as_deref()),
             _ => Phase::Resting { has_news },
         };
+        // A turn that came while the client was away still waits for a call that begins it.
+        if !self.has_begun(handle) {
+            return;
+        }
         let idle = self.shared.settings.idle.of(share);
         let Some(held) = self.turns.held(handle) else { return };
         if after != before {

@@ -13,4 +13,5 @@ mod refused;
 mod resets;
 mod sharing;
 mod terms;
+mod unclaimed;
 mod waits;

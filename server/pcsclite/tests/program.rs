@@ -101,6 +101,12 @@ impl World {
         self.shared = Shared::new(self.shared.broker.clone(), settings, DoorBudgets::default(), draining);
     }
 
+    /// The number of requests of the process that wait for their turn.
+    pub(super) async fn waiting(&self, pid: u32) -> usize {
+        let caller = Caller::local(0, example_account(USER), Some(pid), Some(7));
+        self.shared.broker.turns(&caller, None).query().await.unwrap().len()
+    }
+
     /// Connects the process with this number.
     pub(super) fn connect(&mut self, pid: u32) -> Program {
         self.connect_at(pid, USER, &Entrance::Main)

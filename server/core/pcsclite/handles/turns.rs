@@ -130,6 +130,11 @@ impl<U: Clone + Eq + Hash> Handles<U> {
         self.handles.get(&id).is_some_and(|handle| !handle.has_turn && self.is_held_in_process(&handle.at, id))
     }
 
+    /// Whether the handle has begun a turn, which has not ended.
+    pub fn has_turn(&self, id: u32) -> bool {
+        self.handles.get(&id).is_some_and(|handle| handle.has_turn)
+    }
+
     /// Whether the handle keeps its turn: it is exclusive, or in a transaction.
     pub fn keeps_turn(&self, id: u32) -> bool {
         self.handles.get(&id).is_some_and(|handle| handle.at.share == ShareMode::Exclusive || handle.depth > 0)
