@@ -57,6 +57,14 @@ impl GroupKey {
             (None, Identity::Token(_)) => None,
         }
     }
+
+    /// The group of the PC/SC programs of the caller's principal. A program without a known user shares no group.
+    pub fn programs(caller: &Caller) -> Self {
+        match caller.identity {
+            Identity::Unknown => Self::Caller(caller.key),
+            Identity::User(_) | Identity::Token(_) => Self::Programs(caller.principal()),
+        }
+    }
 }
 
 /// The groups that one connection has joined and keeps in existence. Clones belong to the same connection.
@@ -252,6 +260,9 @@ mod tests {
         let key = |connection| GroupKey::new(&Caller::unknown(connection, Some(1)), Some("k"));
         assert_eq!(key(1), key(1));
         assert_ne!(key(1), key(2));
+        let programs = |connection| GroupKey::programs(&Caller::unknown(connection, Some(1)));
+        assert_ne!(programs(1), programs(2));
+        assert_eq!(GroupKey::programs(&caller(1, 7)), GroupKey::programs(&caller(2, 7)));
     }
 
     #[test]

@@ -171,7 +171,7 @@ impl Shared {
             return;
         }
         if let Entrance::Private { user, .. } = entrance
-            && *user != caller.principal()
+            && (*user != caller.principal() || *user == Principal::Unknown)
         {
             self.budgets.charge(&caller.principal());
             debug!(%caller, "connection of a PC/SC program closed: the private door is another user's");

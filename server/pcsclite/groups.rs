@@ -23,7 +23,7 @@ impl Groups {
     pub(super) fn join(all: &group::Groups, caller: &Caller, entrance: Entrance) -> Result<Self, TooManyGroups> {
         let memberships = Memberships::default();
         let [process, user] = match entrance {
-            Entrance::Main => [GroupKey::Caller(caller.key), GroupKey::Programs(caller.principal())],
+            Entrance::Main => [GroupKey::Caller(caller.key), GroupKey::programs(caller)],
             Entrance::Private { group, .. } => [group.clone(), group],
         };
         let (process, user) = (memberships.join(all, process)?, memberships.join(all, user)?);

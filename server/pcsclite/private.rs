@@ -53,9 +53,14 @@ impl PrivateDoors {
     /// Opens a door for the user of `caller`, whose programs belong to the group of `key`. Call it inside a runtime.
     ///
     /// # Errors
-    /// [`Reason::QueueFull`] if there are too many; [`Reason::Internal`] if the system refuses the socket.
+    /// [`Reason::NotImplemented`] if the system does not tell the user, [`Reason::QueueFull`] if there are too many,
+    /// [`Reason::Internal`] if the system refuses the socket.
     pub fn open(&self, caller: &Caller, key: GroupKey) -> Result<PrivateDoor, Failure> {
         let user = caller.principal();
+        if user == Principal::Unknown {
+            let message = "private doors are for users that the broker's user namespace knows: use the main door";
+            return Err(Failure::not_sent(Reason::NotImplemented, message));
+        }
         let full = |_| Failure::not_sent(Reason::QueueFull, "too many private doors are open: close some");
         self.places.lock().unwrap_or_else(PoisonError::into_inner).take(user.clone(), 1).map_err(full)?;
         let opened = self.listeners.open();

@@ -46,12 +46,26 @@ fn caller(seen: &Run) -> anyhow::Result<Value> {
     Ok(serde_json::from_str::<Value>(&seen.out)?["caller"].clone())
 }
 
-/// Asks the broker as another user.
-fn ask(broker: &Broker, user: u32) -> anyhow::Result<Run> {
+/// Starts a broker in a user namespace that knows only root, with a client in its folder for all users.
+fn in_user_namespace(setup: Setup) -> anyhow::Result<Broker> {
+    let broker = setup.run_by(&["unshare", "--user", "--map-root-user"]).open_folder()?.start()?;
+    let client = broker.folder().join("cardbroker");
+    fs::copy(program("cardbroker")?, &client)?;
+    fs::set_permissions(client, Permissions::from_mode(0o755))?;
+    Ok(broker)
+}
+
+/// Runs the client in the broker's folder as another user.
+fn client(broker: &Broker, user: u32, arguments: &[&str]) -> anyhow::Result<Run> {
     let client = broker.folder().join("cardbroker");
     let mut command = Command::new("setpriv");
     command.args([&format!("--reuid={user}"), &format!("--regid={user}"), "--clear-groups"]);
-    run(command.arg(client).args(["broker", "--json"]).env("CARDBROKER_ENDPOINT", broker.endpoint()))
+    run(command.arg(client).args(arguments).env("CARDBROKER_ENDPOINT", broker.endpoint()))
+}
+
+/// Asks the broker as another user.
+fn ask(broker: &Broker, user: u32) -> anyhow::Result<Run> {
+    client(broker, user, &["broker", "--json"])
 }
 
 #[test]
@@ -59,11 +73,7 @@ fn users_outside_of_the_brokers_namespace_count_by_connection() -> anyhow::Resul
     if !may_be_several_users()? {
         return Ok(());
     }
-    let setup = Setup::simulated(1)?.run_by(&["unshare", "--user", "--map-root-user"]).configuration(RULES);
-    let broker = setup.open_folder()?.start()?;
-    let client = broker.folder().join("cardbroker");
-    fs::copy(program("cardbroker")?, &client)?;
-    fs::set_permissions(client, Permissions::from_mode(0o755))?;
+    let broker = in_user_namespace(Setup::simulated(1)?.configuration(RULES))?;
     let known = caller(&ask(&broker, 0)?)?;
     assert_eq!((&known["principal"], &known["is_connection"]), (&"user 0".into(), &false.into()), "{known}");
     assert!(!broker.log().contains("hidden") && !broker.log().contains(USER_IS_HIDDEN), "{}", broker.log());
@@ -73,6 +83,21 @@ fn users_outside_of_the_brokers_namespace_count_by_connection() -> anyhow::Resul
         assert!(!seen["principal"].to_string().contains("6553"), "not the user `nobody`: {seen}");
     }
     assert_eq!(broker.settled_log().matches(USER_IS_HIDDEN).count(), 1, "{}", broker.log());
+    Ok(())
+}
+
+#[test]
+fn users_outside_of_the_brokers_namespace_get_no_private_door() -> anyhow::Result<()> {
+    if !may_be_several_users()? {
+        return Ok(());
+    }
+    let broker = in_user_namespace(Setup::simulated(1)?.configuration(RULES).door(""))?;
+    let exec = |user| client(&broker, user, &["exec", "--private", "--", "echo", "started"]);
+    let known = exec(0)?;
+    assert_eq!((known.code, &*known.out), (Some(0), "started\n"), "{known:?}");
+    let refused = exec(OTHER)?;
+    assert!(refused.code == Some(1) && refused.out.is_empty(), "{refused:?}");
+    assert!(refused.err.contains("private doors are for users"), "{refused:?}");
     Ok(())
 }
 

@@ -14,4 +14,5 @@ mod resets;
 mod sharing;
 mod terms;
 mod unclaimed;
+mod unknown_users;
 mod waits;

@@ -114,10 +114,14 @@ impl World {
 
     /// Connects the process with this number, of this user, by this entrance.
     pub(super) fn connect_at(&mut self, pid: u32, user: u32, entrance: &Entrance) -> Program {
+        self.connect_as(|connection| Caller::local(connection, example_account(user), Some(pid), Some(7)), entrance)
+    }
+
+    /// Connects the caller for the number of its connection, by this entrance.
+    pub(super) fn connect_as(&mut self, caller: impl FnOnce(u64) -> Caller, entrance: &Entrance) -> Program {
         let (here, there) = UnixStream::pair().unwrap();
         self.next += 1;
-        let caller = Caller::local(self.next, example_account(user), Some(pid), Some(7));
-        self.shared.admit(&self.connections, there, caller, entrance);
+        self.shared.admit(&self.connections, there, caller(self.next), entrance);
         Program { stream: here, context: 0 }
     }
 
