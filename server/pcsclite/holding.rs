@@ -8,7 +8,10 @@ use cardbroker_core::{
         handles::{Card, ShareMode},
         pause::{Expiry, Phase},
     },
-    turns::turn::{CardRequirement, Disposition, MAX_WAIT, TurnRequest},
+    turns::{
+        lease::Terms,
+        turn::{CardRequirement, Disposition, MAX_WAIT, TurnRequest},
+    },
 };
 use tokio::time::{Instant, sleep};
 use tracing::Span;
@@ -31,6 +34,10 @@ use crate::{
 /// The minimum idle time of an exclusive handle at a reader whose card is released: its program must have the time for
 /// the next call.
 const MIN_IDLE: Duration = Duration::from_secs(1);
+
+/// The time for which others have waited before a handle that has idled for too long loses its turn. It is shorter than
+/// any wait that ends without a place in the queue.
+const NOTICE: Duration = Duration::from_millis(500);
 
 /// The purpose of a turn, and how the request for it waits.
 #[derive(Debug, Clone, Copy)]
@@ -173,7 +180,7 @@ impl Connection {
         let Some(held) = self.turns.held(handle) else { return };
         if after != before {
             // The handle may have another share mode since the turn began.
-            held.session.set_idle_timeout(idle);
+            held.session.set_terms(Terms { idle_timeout: idle, notice: NOTICE.min(idle) });
         }
         held.on_call_over(after);
         if let Some(expiry @ Expiry::TooLong(_)) = held.expired() {

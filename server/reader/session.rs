@@ -17,7 +17,7 @@ use cardbroker_core::{
     error::{Failure, Reason},
     policy::rule::Operation,
     slot::{Protocol, ResetKind},
-    turns::turn::Turn,
+    turns::{lease::Terms, turn::Turn},
 };
 use tokio::sync::{oneshot, watch};
 
@@ -175,9 +175,9 @@ impl Session {
         self.grant.activity.is_pair_open()
     }
 
-    /// Changes the maximum idle time while others wait. A shorter one has effect within a second.
-    pub fn set_idle_timeout(&self, idle_timeout: Duration) {
-        self.grant.activity.set_idle_timeout(idle_timeout);
+    /// Changes the terms on which the session gives way when it idles. Shorter times have effect within a second.
+    pub fn set_terms(&self, terms: Terms) {
+        self.grant.activity.set_terms(terms);
     }
 
     /// How long the session waited for its turn.

@@ -118,30 +118,35 @@ pub struct Activity {
     idle_since: AtomicU64,
     /// Whether the last command is a link of a chain, or its answer offers more.
     is_pair_open: AtomicBool,
-    /// The maximum idle time while others wait, in milliseconds.
+    /// The terms of the session, in milliseconds.
     idle_timeout: AtomicU64,
+    notice: AtomicU64,
 }
 
 impl Activity {
     /// Creates the activity of a session that begins now, idle.
-    pub fn new(now: Instant, idle_timeout: Duration) -> Self {
+    pub fn new(now: Instant, terms: Terms) -> Self {
         Self {
             began: now,
             pending: AtomicU32::new(0),
             idle_since: AtomicU64::new(0),
             is_pair_open: AtomicBool::new(false),
-            idle_timeout: AtomicU64::new(milliseconds(idle_timeout)),
+            idle_timeout: AtomicU64::new(milliseconds(terms.idle_timeout)),
+            notice: AtomicU64::new(milliseconds(terms.notice)),
         }
     }
 
-    /// Changes the maximum idle time from now on.
-    pub fn set_idle_timeout(&self, idle_timeout: Duration) {
-        self.idle_timeout.store(milliseconds(idle_timeout), Ordering::Release);
+    /// Changes the terms from now on.
+    pub fn set_terms(&self, terms: Terms) {
+        self.idle_timeout.store(milliseconds(terms.idle_timeout), Ordering::Release);
+        self.notice.store(milliseconds(terms.notice), Ordering::Release);
     }
 
     /// The terms of the session now.
     pub fn terms(&self) -> Terms {
-        Terms { idle_timeout: Duration::from_millis(self.idle_timeout.load(Ordering::Acquire)) }
+        let [idle_timeout, notice] =
+            [&self.idle_timeout, &self.notice].map(|time| Duration::from_millis(time.load(Ordering::Acquire)));
+        Terms { idle_timeout, notice }
     }
 
     /// Records that the card thread was sent a task.
@@ -179,8 +184,10 @@ fn milliseconds(time: Duration) -> u64 {
 /// The terms on which an idle session must give way to waiters. [`super::bounds`] bounds a busy session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Terms {
-    /// The maximum idle time while others wait.
+    /// The maximum time without a task.
     pub idle_timeout: Duration,
+    /// The minimum time for which others have waited before.
+    pub notice: Duration,
 }
 
 /// The decision of the terms at a moment.
@@ -193,10 +200,15 @@ pub enum Verdict {
 }
 
 impl Terms {
+    /// The terms of a session whose idle time counts only while others wait.
+    pub fn while_others_wait(idle_timeout: Duration) -> Self {
+        Self { idle_timeout, notice: idle_timeout }
+    }
+
     /// Decides whether the session may continue, given the times from which others have waited and it has idled.
     pub fn judge(&self, now: Instant, contended: Option<Instant>, idle: Option<Instant>) -> Verdict {
         let Some(contended) = contended else { return Verdict::GoOn(None) };
-        match idle.map(|idle| idle.max(contended) + self.idle_timeout) {
+        match idle.map(|idle| (idle + self.idle_timeout).max(contended + self.notice)) {
             Some(end) if end <= now => Verdict::Idles,
             Some(end) => Verdict::GoOn(Some(end)),
             // The session may begin to idle at any moment, without notice.
@@ -225,7 +237,7 @@ mod tests {
     #[test]
     fn a_session_idles_while_none_of_its_tasks_runs() {
         let now = Instant::now();
-        let activity = Activity::new(now, SECOND);
+        let activity = Activity::new(now, Terms::while_others_wait(SECOND));
         assert_eq!(activity.idle_since(), Some(now));
         activity.on_task();
         activity.on_task();
@@ -233,9 +245,10 @@ mod tests {
         assert_eq!(activity.idle_since(), None);
         activity.done(now + 2 * SECOND);
         assert_eq!(activity.idle_since(), Some(now + 2 * SECOND));
-        assert_eq!(activity.terms(), Terms { idle_timeout: SECOND });
-        activity.set_idle_timeout(5 * SECOND);
-        assert_eq!(activity.terms(), Terms { idle_timeout: 5 * SECOND });
+        assert_eq!(activity.terms(), Terms { idle_timeout: SECOND, notice: SECOND });
+        let terms = Terms { idle_timeout: 5 * SECOND, notice: SECOND };
+        activity.set_terms(terms);
+        assert_eq!(activity.terms(), terms);
     }
 
     #[test]
@@ -254,12 +267,24 @@ mod tests {
     #[test]
     fn an_idle_session_gives_way_only_while_others_wait() {
         let began = Instant::now();
-        let terms = Terms { idle_timeout: 10 * SECOND };
+        let terms = Terms::while_others_wait(10 * SECOND);
         let at = |seconds| began + seconds * SECOND;
         assert_eq!(terms.judge(at(9999), None, Some(began)), Verdict::GoOn(None));
         assert_eq!(terms.judge(at(5), Some(at(1)), Some(at(2))), Verdict::GoOn(Some(at(12))));
         assert_eq!(terms.judge(at(12), Some(at(1)), Some(at(2))), Verdict::Idles);
         assert_eq!(terms.judge(at(500), Some(at(500)), Some(at(2))), Verdict::GoOn(Some(at(510))), "it idled alone");
         assert_eq!(terms.judge(at(60), Some(at(1)), None), Verdict::GoOn(Some(at(70))), "it is busy");
+    }
+
+    #[test]
+    fn idle_time_before_others_wait_counts_after_their_notice() {
+        let began = Instant::now();
+        let terms = Terms { idle_timeout: 10 * SECOND, notice: SECOND };
+        let at = |seconds| began + seconds * SECOND;
+        assert_eq!(terms.judge(at(9999), None, Some(began)), Verdict::GoOn(None));
+        assert_eq!(terms.judge(at(5), Some(at(1)), Some(at(2))), Verdict::GoOn(Some(at(12))));
+        assert_eq!(terms.judge(at(500), Some(at(500)), Some(at(2))), Verdict::GoOn(Some(at(501))));
+        assert_eq!(terms.judge(at(501), Some(at(500)), Some(at(2))), Verdict::Idles);
+        assert_eq!(terms.judge(at(501), Some(at(500)), Some(at(495))), Verdict::GoOn(Some(at(505))));
     }
 }

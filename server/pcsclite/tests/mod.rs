@@ -11,6 +11,7 @@ mod private;
 mod program;
 mod refused;
 mod resets;
+mod second_exclusive;
 mod sharing;
 mod terms;
 mod unclaimed;

@@ -16,7 +16,7 @@ use cardbroker_core::{
     status::card_removed,
     turns::{
         bounds,
-        lease::{Activity, LeaseNumber, Verdict},
+        lease::{Activity, LeaseNumber, Terms, Verdict},
         request::RequestNumber,
         turn::{Disposition, Left},
     },
@@ -118,7 +118,7 @@ impl Actor {
         let (waiters, waiters_seen) = watch::channel(0);
         let (over, over_seen) = watch::channel(None);
         let others_wait = Arc::<AtomicBool>::default();
-        let activity = Arc::new(Activity::new(now, session.request.idle_timeout));
+        let activity = Arc::new(Activity::new(now, Terms::while_others_wait(session.request.idle_timeout)));
         let granted = self.leases.grant();
         let (lease, arrived) = (granted.number(), session.arrived);
         let grant = Grant {
