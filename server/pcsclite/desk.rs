@@ -32,7 +32,7 @@ struct State {
     handles: Handles<Principal>,
     /// The contexts of all connections, by their numbers.
     contexts: HashMap<u32, Context>,
-    /// The places of contexts.
+    /// The places of contexts that users have taken.
     places: Places<Principal>,
     /// The processes with a connection.
     processes: HashMap<ProcessKey, Process>,
@@ -56,7 +56,7 @@ struct Process {
 
 struct Context {
     user: Principal,
-    process: u64,
+    process: ProcessKey,
     /// Changes when the wait of the context is cancelled.
     cancelled: watch::Sender<()>,
 }
@@ -136,7 +136,7 @@ impl Desk {
         let number = free_number(|number| state.contexts.contains_key(&number)).map_err(|_| Code::NO_MEMORY)?;
         state.places.take(user.clone(), 1).map_err(|_| Code::NO_MEMORY)?;
         let (cancelled, is_cancelled) = watch::channel(());
-        state.contexts.insert(number, Context { user: user.clone(), process: member.process, cancelled });
+        state.contexts.insert(number, Context { user: user.clone(), process: member.key.clone(), cancelled });
         Ok((number, is_cancelled))
     }
 
@@ -148,10 +148,10 @@ impl Desk {
         }
     }
 
-    /// Cancels the wait of a context of the same process. No other process may.
+    /// Cancels the wait of a context of the same process. No process may that is certain to be another one.
     pub(super) fn cancel(&self, member: &Member, context: u32) -> Code {
         match self.lock().contexts.get(&context) {
-            Some(context) if context.process == member.process => {
+            Some(context) if may_be_one(&context.process, &member.key) => {
                 context.cancelled.send_replace(());
                 Code::SUCCESS
             }
@@ -222,6 +222,14 @@ impl Desk {
     pub(super) fn reader(&self, member: &Member, name: &str) -> Option<Arc<str>> {
         self.lock().processes.get(&member.key)?.states.id(name).cloned()
     }
+}
+
+/// Whether two connections may be of one process: where the system does not tell the process of one of them, all
+/// connections of the same known user may. A client library cancels on a connection of its own.
+fn may_be_one(one: &ProcessKey, other: &ProcessKey) -> bool {
+    let is_certain = [one, other].iter().all(|(key, _)| matches!(key, CallerKey::Process { .. }));
+    let [user, of_other] = [one, other].map(|(_, identity)| identity.principal());
+    one == other || !is_certain && user == of_other && user != Principal::Unknown
 }
 
 /// A random number that is not taken yet.

@@ -14,6 +14,7 @@ mod resets;
 mod second_exclusive;
 mod sharing;
 mod terms;
+mod uncertain;
 mod unclaimed;
 mod unknown_users;
 mod waits;
