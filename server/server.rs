@@ -5,7 +5,7 @@ mod preparation;
 mod reload;
 mod status_line;
 
-use std::{io, mem, path::PathBuf, sync::Arc, time::Duration};
+use std::{future::pending, io, mem, path::PathBuf, sync::Arc, time::Duration};
 
 use cardbroker_local::socket::local_endpoint;
 use cardbroker_proto::{DESCRIPTORS, v1::card_broker_service_server::CardBrokerServiceServer};
@@ -240,6 +240,7 @@ impl Server {
                     SocketLoss::Gone(socket) => ServerError::Gone(socket),
                 }),
                 task = self.tasks.failed() => break Some(ServerError::TaskEnded(task)),
+                task = door_failed(self.door.as_mut()) => break Some(ServerError::TaskEnded(task)),
                 signal = signal() => match signal {
                     Signal::Stop => break None,
                     Signal::Reload => {
@@ -292,6 +293,14 @@ impl Server {
         }
         drop(self.listening);
         drain
+    }
+}
+
+/// Waits until the door has failed, and returns the name of its task; pending without a door. Cancel-safe.
+async fn door_failed(door: Option<&mut Door>) -> &'static str {
+    match door {
+        Some(door) => door.failed().await,
+        None => pending().await,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The door: accepts the connections of programs, within their limits, and ends with the broker.
 
 use std::{
+    future::pending,
     process,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -11,6 +12,7 @@ use cardbroker_core::{
     pcsclite::handles::{ExclusiveRule, ShareMode},
     turns::places::Places,
 };
+use tokio::task::JoinHandle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{Instrument, debug, debug_span, warn};
 
@@ -79,6 +81,8 @@ impl IdleTimes {
 /// An open door. Dropping it closes the door; programs lose their connections.
 pub struct Door {
     shared: Arc<Shared>,
+    /// The task that accepts programs at the main door; `None` once it has failed.
+    accepting: Option<JoinHandle<()>>,
 }
 
 /// The parts of a door that its connections share.
@@ -104,8 +108,24 @@ impl Door {
         let DoorListeners { main, private, budgets } = listeners;
         let shared = Shared::new(broker, settings, budgets, draining.child_token());
         let doors = PrivateDoors::new(Arc::clone(&shared), private);
-        tokio::spawn(accept(Arc::clone(&shared), main, Entrance::Main));
-        (Self { shared }, doors)
+        let accepting = Some(tokio::spawn(accept(Arc::clone(&shared), main, Entrance::Main)));
+        (Self { shared, accepting }, doors)
+    }
+
+    /// Waits until the door accepts no more programs although nobody has closed it, and returns the name of its task.
+    /// Cancel-safe; pending for ever after that.
+    pub async fn failed(&mut self) -> &'static str {
+        let Some(accepting) = &mut self.accepting else { return pending().await };
+        // An error means that the task has panicked.
+        let _ = accepting.await;
+        self.accepting = None;
+        "the task that accepts PC/SC programs"
+    }
+
+    /// Returns the handle of the task that accepts programs, so that a test can end it.
+    #[cfg(all(test, unix))]
+    pub(crate) fn accepting(&self) -> Option<tokio::task::AbortHandle> {
+        self.accepting.as_ref().map(JoinHandle::abort_handle)
     }
 }
 

@@ -1,9 +1,6 @@
 //! The end of a task without which the broker cannot go on.
 
-use std::{
-    future::pending,
-    sync::{Mutex, mpsc},
-};
+use std::sync::{Mutex, mpsc};
 
 use cardbroker_core::slot::{ServiceError, SlotName, SlotStatus};
 
@@ -50,13 +47,19 @@ impl Monitor for FailingMonitor {
 }
 
 async fn start(backend: Arc<dyn Backend>) -> (Server, tempfile::TempDir) {
+    start_with(backend, None).await
+}
+
+/// Starts a server, with a door for PC/SC programs if it has a name in the server's folder.
+async fn start_with(backend: Arc<dyn Backend>, door: Option<&str>) -> (Server, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let mut config = Config::default();
     config.listen.socket = match folder.path().file_name() {
         Some(name) if cfg!(windows) => format!(r"\\.\pipe\cardbroker\{}", name.display()).into(),
         _ => folder.path().join("cardbroker.sock"),
     };
-    let bound = Bound::bind(&config.listen).unwrap();
+    let door = door.map(|name| folder.path().join(name));
+    let bound = Bound::bind(&config.listen).unwrap().with_door(&config.listen, door.as_deref()).unwrap();
     (Server::start(config, Ok(Tokens::default()), bound, backend, "test".into(), None).await.unwrap(), folder)
 }
 
@@ -89,5 +92,16 @@ async fn serving_that_ends_by_itself_is_a_failure() {
     assert_eq!(
         end(server).await.unwrap_err().to_string(),
         "the task that serves has ended by itself: restart the broker and report the fault"
+    );
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn the_end_of_the_door_stops_the_server() {
+    let (server, _folder) = start_with(Arc::new(Simulated::new(1)), Some("pcscd.comm")).await;
+    server.door.as_ref().unwrap().accepting().unwrap().abort();
+    assert_eq!(
+        end(server).await.unwrap_err().to_string(),
+        "the task that accepts PC/SC programs has ended by itself: restart the broker and report the fault"
     );
 }
