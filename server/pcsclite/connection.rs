@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{broker::VisibleReaders, caller::group::GroupMark, listen::LocalStream, registry::ReaderView};
 
-/// The time for a new connection to establish its context. A connection that only cancels has ended by then.
+/// The time for a connection without a context to establish one. A connection that only cancels has ended by then.
 const ESTABLISH_TIME: Duration = Duration::from_secs(10);
 
 /// The highest scope of a context.
@@ -52,6 +52,10 @@ pub(super) struct Connection {
     pub(super) version: Version,
     /// The context, once it is established.
     pub(super) context: Option<Context>,
+    /// The end of the connection unless it has a context by then.
+    establish_by: Instant,
+    /// Whether it has had a context before.
+    has_released: bool,
     /// Whether the client waits for a change.
     pub(super) waits: Waits,
     /// The turns of the context's handles.
@@ -96,6 +100,8 @@ impl Connection {
             readers,
             version: Version::V4_4,
             context: None,
+            establish_by: Instant::now() + ESTABLISH_TIME,
+            has_released: false,
             waits: Waits::default(),
             turns: Turns::default(),
             is_new: true,
@@ -110,9 +116,8 @@ impl Connection {
 
     /// Serves the client until it leaves. Returns why the conversation ended.
     pub(super) async fn run(&mut self) -> Ended {
-        let establish_by = Instant::now() + ESTABLISH_TIME;
         loop {
-            let step = match self.next(establish_by).await {
+            let step = match self.next().await {
                 Ok(step) => step,
                 Err(ended) => return self.on_end(ended),
             };
@@ -173,9 +178,10 @@ impl Connection {
     }
 
     /// Waits for what comes next. Cancel-safe.
-    async fn next(&mut self, establish_by: Instant) -> Result<Step, Ended> {
+    async fn next(&mut self) -> Result<Step, Ended> {
         let Self { closing, input, member, readers, context, turns, read_at, deferred, .. } = self;
-        let waits_for_context = context.is_none();
+        let establish_by = context.is_none().then_some(self.establish_by);
+        let late = if self.has_released { Ended::Unused } else { Ended::TooSlow };
         tokio::select! {
             biased;
             () = closing.cancelled() => Err(Ended::Stopping),
@@ -193,7 +199,7 @@ impl Connection {
             Ok(()) = member.kept.changed() => Ok(Step::Kept),
             Ok(()) = member.changed.changed() => Ok(Step::Shown),
             () = cancelled(context.as_mut()) => Ok(Step::Cancelled),
-            () = sleep_until(establish_by), if waits_for_context => Err(Ended::TooSlow),
+            () = until(establish_by) => Err(late),
         }
     }
 
@@ -211,6 +217,7 @@ impl Connection {
             Request::Release { context } => {
                 self.check_context(context)?;
                 self.release();
+                (self.establish_by, self.has_released) = (Instant::now() + ESTABLISH_TIME, true);
                 Reply::Code(Code::SUCCESS)
             }
             Request::ReaderStates
@@ -253,6 +260,14 @@ impl Connection {
     /// The reader as it is now; `None` if it is gone, or the caller may not see it any more.
     pub(super) fn reader(&self, id: &str) -> Option<Arc<ReaderView>> {
         self.readers.get(id)
+    }
+}
+
+/// Waits until this time; pending without one.
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 

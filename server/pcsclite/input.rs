@@ -34,6 +34,9 @@ pub(super) enum Ended {
     /// The client has not sent the rest of a request in time, or has not established its context.
     #[error("the client is too slow")]
     TooSlow,
+    /// The client has released its context, and has not established another one in time. That is no mistake.
+    #[error("the client has no context any more")]
+    Unused,
     /// The client does not speak the protocol.
     #[error(transparent)]
     Malformed(#[from] Malformed),

@@ -10,6 +10,7 @@ mod pins;
 mod private;
 mod program;
 mod refused;
+mod released;
 mod resets;
 mod second_exclusive;
 mod sharing;
