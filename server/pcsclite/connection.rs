@@ -188,7 +188,12 @@ impl Connection {
             (handle, event) = turns.next() => Ok(Step::Turn(handle, event)),
             message = async {
                 if let Some(time) = *read_at {
-                    sleep_until(time).await;
+                    // Its client may leave meanwhile, for whose turn others wait.
+                    tokio::select! {
+                        biased;
+                        () = sleep_until(time) => {}
+                        ended = input.gone() => return Err(ended),
+                    }
                 }
                 match deferred.take() {
                     Some(message) => Ok(message),
