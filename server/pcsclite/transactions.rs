@@ -43,7 +43,10 @@ impl Connection {
             Ask::Ready => Code::SUCCESS,
             Ask::Turn => {
                 let need = Need { begins: true, keeps_place: true, ..Need::default() };
-                answered(self.acquire(handle, need).await)?.err().unwrap_or(Code::SUCCESS)
+                match answered(self.acquire(handle, need).await)? {
+                    Ok(()) => Code::SUCCESS,
+                    Err(code) => self.without_turn(handle, code)?,
+                }
             }
         };
         self.settle_turn(handle);
@@ -102,7 +105,9 @@ impl Connection {
             Ask::Ready => {}
             Ask::Turn => {
                 let need = Need { selects: Some(selects), keeps_place: true, ..Need::default() };
-                self.acquire(handle, need).await?;
+                if let Err(code) = answered(self.acquire(handle, need).await)? {
+                    return Err(self.without_turn(handle, code)?.into());
+                }
             }
         }
         self.shared.desk.handles(|handles| handles.on_command(handle, selects))?;
@@ -137,6 +142,14 @@ impl Connection {
             self.shared.desk.handles(|handles| handles.on_reset(handle, resets, acknowledges));
         }
         Ok(())
+    }
+
+    /// The answer to a call that has got no turn, for the reason `code`.
+    fn without_turn(&mut self, handle: u32, code: Code) -> Result<Code, Ended> {
+        let Some(insertion) = self.insertion(handle)? else { return Ok(Code::READER_UNAVAILABLE) };
+        let answer = self.shared.desk.handles(|handles| handles.refused(handle, &insertion, code));
+        // After news, a place in the queue is of no use.
+        Ok(if answer == code { code } else { self.refuse(handle, answer) })
     }
 
     fn take_held(&mut self, handle: u32) -> Option<Box<Held>> {

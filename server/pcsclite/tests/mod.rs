@@ -10,6 +10,7 @@ mod paced;
 mod pins;
 mod private;
 mod program;
+mod pulled;
 mod refused;
 mod released;
 mod resets;

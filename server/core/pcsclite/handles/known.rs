@@ -107,6 +107,11 @@ impl Known {
         self.told = Some(code);
     }
 
+    /// Whether the handle was connected to a card, which may be gone by now.
+    pub(super) fn has_card(&self) -> bool {
+        !self.insertion.is_empty()
+    }
+
     /// The news that the handle has got and not acknowledged.
     pub(super) fn told(&self) -> Option<Code> {
         self.told

@@ -57,6 +57,21 @@ impl<U: Clone + Eq + Hash> Handles<U> {
         }
     }
 
+    /// The answer to a call that has got no turn, for the reason `code`. News counts first: it may have come while the
+    /// call waited. The broker may know of a removal before `insertion` shows it.
+    pub fn refused(&mut self, id: u32, insertion: &str, code: Code) -> Code {
+        if let Err(news) = self.judge(id, insertion) {
+            return news;
+        }
+        match self.handles.get_mut(&id) {
+            Some(handle) if code == Code::NO_SMARTCARD && handle.known.has_card() => {
+                handle.known.tell(Code::REMOVED_CARD);
+                Code::REMOVED_CARD
+            }
+            _ => code,
+        }
+    }
+
     /// The turn of the handle has come, with the card in this state. `begins`: for a transaction. `selects`: its first
     /// command selects an application by name; `None` if that command is not known yet.
     ///
@@ -148,5 +163,34 @@ impl<U: Clone + Eq + Hash> Handles<U> {
                 && handle.has_turn
                 && (handle.depth > 0 || handle.at.share == ShareMode::Exclusive)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::*, *};
+
+    #[test]
+    fn a_call_without_a_turn_gets_the_news_of_its_card() {
+        let mut handles = Handles::new(HandleLimits { total: 8, per_user: 8 });
+        for (id, insertion) in [(1, "i1"), (2, "i1"), (3, "")] {
+            let at = Connected {
+                rule: ExclusiveRule::Virtual,
+                user: 7,
+                process: 1,
+                context: 1,
+                reader: "readers/a".into(),
+                share: ShareMode::Shared,
+                protocol: 2,
+                insertion: insertion.into(),
+            };
+            handles.connect(id, at).unwrap();
+        }
+        assert_eq!(handles.refused(1, "i1", Code::SHARING_VIOLATION), Code::SHARING_VIOLATION, "no news");
+        assert_eq!(handles.refused(1, "i1", Code::NO_SMARTCARD), Code::REMOVED_CARD, "the reader's status comes later");
+        assert_eq!(handles.status(1, "i1"), Code::REMOVED_CARD);
+        assert_eq!(handles.refused(2, "", Code::SHARING_VIOLATION), Code::REMOVED_CARD);
+        assert_eq!(handles.refused(3, "", Code::NO_SMARTCARD), Code::NO_SMARTCARD, "it has never had a card");
+        assert_eq!(handles.refused(4, "i1", Code::NO_SMARTCARD), Code::INVALID_HANDLE);
     }
 }
