@@ -182,6 +182,7 @@ impl Connection {
                     over.get_or_insert(event);
                 },
                 (other, event) = self.turns.next() => self.on_turn_event(other, event),
+                Ok(()) = self.member.kept.changed() => self.leave_own_queue(),
             }
         };
         self.turns.put(handle, Turn::Held(held));

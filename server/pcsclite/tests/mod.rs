@@ -6,6 +6,7 @@ mod idle;
 mod news;
 mod on_demand;
 mod own_process;
+mod own_queue;
 mod paced;
 mod pins;
 mod private;
