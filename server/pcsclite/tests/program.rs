@@ -83,6 +83,11 @@ impl World {
         self.becomes(reader, |status| status.state == State::Settling).await;
     }
 
+    /// Waits until the card in the first reader can be used.
+    pub(super) async fn becomes_ready(&self) {
+        self.becomes(0, |status| status.state == State::Ready).await;
+    }
+
     async fn becomes(&self, reader: usize, wished: impl Fn(&ReaderStatus) -> bool) {
         let mut readers = self.shared.broker.follow_readers(&Caller::local(1, example_account(USER), Some(1), Some(1)));
         while !wished(&readers.list().iter().nth(reader).unwrap().status) {

@@ -1,12 +1,20 @@
 //! Random conversations: whatever programs send, the door answers each request with as many bytes as the protocol says,
 //! or closes the connection.
 
-use cardbroker_core::{pcsclite::code::Code, properties::holds};
+mod waits;
+
+use std::cell::RefCell;
+
+use cardbroker_core::{pcsclite::code::Code, properties::holds, simulated_card::CardOptions};
 use proptest::{collection::vec, prelude::*};
 use tokio::runtime::Builder;
 
 use super::program::{Program, World};
-use crate::config::PcscliteConfig;
+use crate::{
+    backend::simulated::Simulated,
+    config::{Config, Exclusive, Isolation, PcscliteConfig},
+    pcsclite::DoorSettings,
+};
 
 /// The number of conversations: few on a developer's machine, 50,000 in CI, or as many as the variable says.
 fn conversations() -> u32 {
@@ -24,11 +32,24 @@ enum Request {
     Reconnect(usize, u32, u32),
     Disconnect(usize, u32),
     Status(usize),
-    Attribute(usize, u32),
+    GetAttribute(usize, u32),
+    SetAttribute(usize, u32),
     Control(usize),
     States,
     WaitAndStop,
     Events,
+    /// Cancels the wait of one of the contexts.
+    Cancel(usize),
+    /// Releases the context, and establishes another one.
+    Release,
+    /// Names a handle of the other program, or of nobody. The door closes the connection.
+    Foreign(u32, usize),
+    /// Names a context of the other program, or of nobody, to release it. The door closes the connection.
+    ForeignRelease(usize),
+    /// Somebody pulls the card of a reader.
+    Pull,
+    /// Somebody inserts a card, in place of the one that is there.
+    Insert,
 }
 
 fn requests() -> impl Strategy<Value = Request> {
@@ -47,19 +68,45 @@ fn requests() -> impl Strategy<Value = Request> {
         1 => (handle(), 0..5_u32, 0..3_u32).prop_map(|(handle, share, first)| Request::Reconnect(handle, share, first)),
         1 => (handle(), 0..4_u32).prop_map(|(handle, disposition)| Request::Disconnect(handle, disposition)),
         1 => handle().prop_map(Request::Status),
-        1 => (handle(), any::<u32>()).prop_map(|(handle, attribute)| Request::Attribute(handle, attribute)),
+        1 => (handle(), any::<u32>()).prop_map(|(handle, attribute)| Request::GetAttribute(handle, attribute)),
+        1 => (handle(), any::<u32>()).prop_map(|(handle, attribute)| Request::SetAttribute(handle, attribute)),
         1 => handle().prop_map(Request::Control),
         1 => Just(Request::States),
         1 => Just(Request::WaitAndStop),
         1 => Just(Request::Events),
+        1 => (0..3_usize).prop_map(Request::Cancel),
+        1 => Just(Request::Release),
+        // They end the conversation.
+        1 => prop_oneof![
+            3 => (prop_oneof![Just(0x07), Just(0x0B)], handle())
+                .prop_map(|(call, handle)| Request::Foreign(call, handle)),
+            1 => (0..3_usize).prop_map(Request::ForeignRelease),
+        ],
+        1 => Just(Request::Pull),
+        2 => Just(Request::Insert),
     ]
 }
 
 /// The minor version of the protocol, the requests, and the bytes with which the program ends the conversation.
 type Talk = (u32, Vec<Request>, Vec<u8>);
 
-async fn talk(mut program: Program, (minor, requests, last): Talk) {
+/// The parts of a world that its programs name or move.
+struct Common {
+    readers: Simulated,
+    /// All handles so far, and all contexts.
+    handles: RefCell<Vec<u32>>,
+    contexts: RefCell<Vec<u32>>,
+}
+
+/// The number in this place, other than the `own` ones; 0, which is nobody's, if there is none.
+fn foreign(all: &RefCell<Vec<u32>>, own: &[u32], index: usize) -> u32 {
+    let foreign: Vec<u32> = all.borrow().iter().copied().filter(|number| !own.contains(number)).collect();
+    foreign.get(index).copied().unwrap_or_default()
+}
+
+async fn talk(mut program: Program, (minor, requests, last): Talk, common: &Common) {
     let mut handles: Vec<u32> = Vec::new();
+    common.contexts.borrow_mut().push(program.context);
     for request in requests {
         let handle = |index: usize| handles.get(index).copied();
         match request {
@@ -67,6 +114,7 @@ async fn talk(mut program: Program, (minor, requests, last): Talk) {
                 let reader = if known { "Simulated Reader 00" } else { "nothing" };
                 if let Ok((handle, _)) = program.connect(reader, share).await {
                     handles.push(handle);
+                    common.handles.borrow_mut().push(handle);
                 }
             }
             Request::Begin(index) => {
@@ -97,11 +145,12 @@ async fn talk(mut program: Program, (minor, requests, last): Talk) {
                 let Some(handle) = handle(index) else { continue };
                 program.status(handle).await;
             }
-            Request::Attribute(index, attribute) => {
+            Request::GetAttribute(index, attribute) | Request::SetAttribute(index, attribute) => {
                 let Some(handle) = handle(index) else { continue };
+                let command = if matches!(request, Request::GetAttribute(..)) { 0x0F } else { 0x10 };
                 let mut body = [handle, attribute].map(u32::to_ne_bytes).concat();
                 body.resize(280, 0);
-                program.send(0x0F, &body, &[]).await;
+                program.send(command, &body, &[]).await;
                 program.receive(280).await;
             }
             Request::Control(index) => {
@@ -130,6 +179,29 @@ async fn talk(mut program: Program, (minor, requests, last): Talk) {
                 program.send(0x15, &[], &[]).await;
                 program.receive(8).await;
             }
+            Request::Cancel(index) => {
+                let context = common.contexts.borrow().get(index).copied().unwrap_or_default();
+                let code = program.code(0x0D, &[context, 0]).await;
+                assert!(code == Code::SUCCESS || code == Code::INVALID_HANDLE && context != program.context, "{code}");
+            }
+            Request::Release => {
+                assert_eq!(program.code(0x02, &[program.context, 0]).await, Code::SUCCESS);
+                handles.clear();
+                program.establish(minor).await;
+                common.contexts.borrow_mut().push(program.context);
+            }
+            Request::Foreign(call, index) => {
+                let handle = foreign(&common.handles, &handles, index);
+                program.send(call, &[handle, 0].map(u32::to_ne_bytes).concat(), &[]).await;
+                return assert!(program.is_closed().await);
+            }
+            Request::ForeignRelease(index) => {
+                let context = foreign(&common.contexts, &[program.context], index);
+                program.send(0x02, &[context, 0].map(u32::to_ne_bytes).concat(), &[]).await;
+                return assert!(program.is_closed().await);
+            }
+            Request::Pull => common.readers.remove(0),
+            Request::Insert => common.readers.insert(0, CardOptions::default()),
         }
     }
     assert_eq!(program.call(0x11, &[4, minor, 0]).await, [4, minor, 0], "the stream is in step");
@@ -137,108 +209,34 @@ async fn talk(mut program: Program, (minor, requests, last): Talk) {
     assert!(program.is_closed().await);
 }
 
+fn isolations() -> impl Strategy<Value = Isolation> {
+    prop_oneof![Just(Isolation::Process), Just(Isolation::User)]
+}
+
 #[test]
 fn random_conversations_stay_in_step() {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let world = runtime.block_on(World::new(PcscliteConfig::default()));
-    let world = std::cell::RefCell::new(world);
+    let world = RefCell::new(world);
     // Two programs at the same time, in one process or in two.
-    let talks = || (4..=6_u32, vec(requests(), 0..8), vec(any::<u8>(), 0..20));
-    holds(conversations(), (talks(), talks(), 1..=2_u32), |(first, second, pid)| {
+    let talks = || (4..=6_u32, vec(requests(), 0..=16), vec(any::<u8>(), 0..20));
+    let settings = (prop_oneof![Just(Exclusive::Virtual), Just(Exclusive::Strict)], isolations());
+    holds(conversations(), (talks(), talks(), 1..=2_u32, settings), |(first, second, pid, (exclusive, isolation))| {
         let world = &mut *world.borrow_mut();
+        let mut config = Config::default();
+        (config.pcsclite.exclusive, config.pcsclite.isolation) = (exclusive, isolation);
         runtime.block_on(async {
-            world.open_another_door();
-            let programs = [world.program(1, first.0).await, world.program(pid, second.0).await];
-            let [one, two] = programs;
-            tokio::join!(talk(one, first), talk(two, second));
-        });
-        Ok(())
-    });
-    runtime.block_on(world.into_inner().stop());
-}
-
-/// Something that happens while a program waits for a change.
-#[derive(Debug, Clone, Copy)]
-enum Event {
-    /// The process connects a handle, or disconnects it.
-    Handle,
-    /// The process cancels the wait.
-    Cancel,
-    /// Another process connects a handle, or disconnects it.
-    Rival,
-    /// Nothing, while the door reads what has come.
-    Pause,
-}
-
-/// The events before and after the client has the array, and whether it stops waiting in any case.
-type Round = (Vec<Event>, Vec<Event>, bool);
-
-fn rounds() -> impl Strategy<Value = Vec<Round>> {
-    let events = || {
-        let event = prop_oneof![Just(Event::Handle), Just(Event::Cancel), Just(Event::Rival), Just(Event::Pause),];
-        vec(event, 0..4)
-    };
-    vec((events(), events(), any::<bool>()), 1..6)
-}
-
-async fn toggle(program: &mut Program, handle: &mut Option<u32>) {
-    match handle.take() {
-        Some(handle) => assert_eq!(program.disconnect(handle, 0).await, Code::SUCCESS),
-        None => *handle = Some(program.connect("Simulated Reader 00", 2).await.unwrap().0),
-    }
-}
-
-/// Waits for changes by a client of this version. Each wait must get one message: from a change, a cancellation or
-/// STOP.
-async fn wait(world: &mut World, minor: u32, rounds: Vec<Round>) {
-    let (mut waiter, mut sibling) = (world.program(1, minor).await, world.program(1, minor).await);
-    let mut rival = world.program(2, minor).await;
-    let (mut own, mut foreign) = (None, None);
-    for (before, after, stops) in rounds {
-        waiter.send(0x13, &[], &[]).await;
-        // The answer shows that the door has read the request before.
-        match minor {
-            6 => {
-                waiter.send(0x16, &[], &[]).await;
-                waiter.receive(4).await;
+            world.open_door_with(DoorSettings::new(&config));
+            let mut requests = first.1.iter().chain(&second.1);
+            let is_moved = requests.any(|request| matches!(request, Request::Pull | Request::Insert));
+            let readers = world.readers.clone();
+            let common = Common { readers, handles: RefCell::default(), contexts: RefCell::default() };
+            let [one, two] = [world.program(1, first.0).await, world.program(pid, second.0).await];
+            tokio::join!(talk(one, first, &common), talk(two, second, &common));
+            if is_moved {
+                world.readers.insert(0, CardOptions::default());
+                world.becomes_ready().await;
             }
-            _ => drop(waiter.receive(16 * 184).await),
-        }
-        let is_due = before.iter().chain(&after).any(|event| matches!(event, Event::Handle | Event::Cancel));
-        let has_array_after = before.len();
-        for (index, event) in before.into_iter().chain(after).map(Some).chain([None]).enumerate() {
-            if index == has_array_after && minor == 6 {
-                waiter.send(0x17, &[], &[]).await;
-                waiter.receive(64 * 184).await;
-            }
-            match event {
-                Some(Event::Handle) => toggle(&mut sibling, &mut own).await,
-                Some(Event::Rival) => toggle(&mut rival, &mut foreign).await,
-                Some(Event::Cancel) => {
-                    assert_eq!(sibling.code(0x0D, &[waiter.context, 0]).await, Code::SUCCESS);
-                }
-                Some(Event::Pause) => tokio::task::yield_now().await,
-                None => {}
-            }
-        }
-        if stops || !is_due {
-            waiter.send(0x14, &[], &[]).await;
-        }
-        waiter.receive(8).await;
-    }
-    assert_eq!(waiter.call(0x11, &[4, minor, 0]).await, [4, minor, 0], "one message for each wait");
-}
-
-#[test]
-fn each_wait_gets_one_message_whatever_happens_meanwhile() {
-    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    let world = runtime.block_on(World::new(PcscliteConfig::default()));
-    let world = std::cell::RefCell::new(world);
-    holds(conversations() / 4, (4..=6_u32, rounds()), |(minor, rounds)| {
-        let world = &mut *world.borrow_mut();
-        runtime.block_on(async {
-            world.open_another_door();
-            wait(world, minor, rounds).await;
         });
         Ok(())
     });
