@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use cardbroker_client::ReaderState;
 use cardbroker_tests::harness::{
     broker::{Broker, Setup, program},
@@ -22,6 +22,8 @@ const READER: &str = "readers/simulated-reader-00";
 const SIMULATED: &str = "Simulated Reader 00";
 const DIRECT: &str = env!("CARGO_BIN_EXE_direct-pcsc");
 const LONGEST: Duration = Duration::from_secs(20);
+/// The maximum number of private doors of one user.
+const PRIVATE_DOORS: usize = 16;
 
 async fn broker() -> anyhow::Result<Broker> {
     let broker = Setup::simulated(1)?.door("").start()?;
@@ -171,6 +173,31 @@ fn a_killed_exec_closes_its_private_door_and_ends_its_group() -> anyhow::Result<
         assert_eq!(private_doors(&broker)?, 1, "a crash leaves it behind");
         broker.start_again()?;
         wait_until(|| Ok(private_doors(&broker)? == 0))?;
+        Ok(())
+    })
+}
+
+#[test]
+fn a_user_has_a_limited_number_of_private_doors_at_a_time() -> anyhow::Result<()> {
+    tell(async {
+        let broker = broker().await?;
+        let open = || -> anyhow::Result<Program> {
+            let mut open =
+                Program::spawn(&mut exec(&broker, &["--private", "--", "sh", "-c", "echo ready; read end"])?)?;
+            ensure!(open.line()? == "ready");
+            Ok(open)
+        };
+        let mut programs = (0..PRIVATE_DOORS).map(|_| open()).collect::<anyhow::Result<Vec<_>>>()?;
+        let refused = script(&broker, &["--private"], "echo started")?;
+        assert!(refused.code == Some(1) && refused.out.is_empty(), "{refused:?}");
+        assert!(refused.err.contains("too many private doors"), "{refused:?}");
+        assert_eq!(script(&broker, &[], "exit 0")?.code, Some(0), "the main door is for all");
+        let mut ended = programs.pop().context("no program")?;
+        ended.say("end")?;
+        ended.wait()?;
+        wait_until(|| Ok(private_doors(&broker)? < PRIVATE_DOORS))?;
+        programs.push(open()?);
+        assert_eq!(private_doors(&broker)?, PRIVATE_DOORS);
         Ok(())
     })
 }

@@ -3,6 +3,7 @@
 mod calls;
 mod conversations;
 mod idle;
+mod limits;
 mod misses;
 mod news;
 mod on_demand;

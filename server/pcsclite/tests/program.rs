@@ -1,6 +1,6 @@
 //! A program that speaks the client protocol, and the door that it speaks to.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use cardbroker_core::{
     caller::Caller,
@@ -21,10 +21,10 @@ use crate::{
     backend::simulated::Simulated,
     broker::{Broker, BrokerTasks},
     caller::group::GroupKey,
-    config::{Config, PcscliteConfig},
-    listen::DoorBudgets,
+    config::{Config, ListenConfig, PcscliteConfig},
+    listen::{Bound, DoorBudgets, ListenGuard},
     pcsclite::{
-        DoorSettings, IdleTimes,
+        DoorSettings, IdleTimes, PrivateDoors,
         door::{Entrance, Shared},
     },
     policy::audit::AuditTrail,
@@ -138,6 +138,14 @@ impl World {
         (Entrance::Private { group, user: opener.principal(), closing: closing.clone() }, closing)
     }
 
+    /// Opens private doors, with sockets in this folder.
+    pub(super) fn private_doors(&self, folder: &Path) -> (PrivateDoors, ListenGuard) {
+        let listen = ListenConfig { socket: folder.join("cardbroker.sock"), ..self.config.listen.clone() };
+        let bound = Bound::bind(&listen).unwrap().with_door(&listen, Some(&folder.join("pcscd.comm"))).unwrap();
+        let (_incoming, door, guard) = bound.incoming(&listen, CancellationToken::new()).unwrap();
+        (PrivateDoors::new(Arc::clone(&self.shared), door.unwrap().private), guard)
+    }
+
     /// Programs of one user, each with a shared handle at the first reader.
     pub(super) async fn programs<const COUNT: usize>(&mut self) -> [(Program, u32); COUNT] {
         let mut programs = Vec::new();
@@ -205,6 +213,15 @@ impl Program {
         let read = timeout(LONGEST, self.stream.read(&mut [0])).await.expect("the connection stays open");
         // The door may have left bytes unread.
         read.map_or_else(|error| error.kind() == std::io::ErrorKind::ConnectionReset, |bytes| bytes == 0)
+    }
+
+    /// Whether the door answers a new connection, and has not closed it.
+    pub(super) async fn is_served(&mut self) -> bool {
+        // The door may have closed it before the request.
+        let sent = self.stream.write_all(&bytes(&[12, 0x11, 4, 4, 0])).await;
+        let mut answer = [0; 12];
+        let received = timeout(LONGEST, self.stream.read_exact(&mut answer)).await.expect("no answer");
+        sent.is_ok() && received.is_ok()
     }
 
     /// Sends a request whose answer has the size of its body.

@@ -61,7 +61,15 @@ async fn too_many_contexts_of_one_user_find_no_memory() {
     let mut program = world.connect(1);
     program.call(0x11, &[4, 4, 0]).await;
     assert_eq!(program.code(0x01, &[2, 0, 0]).await, Code::NO_MEMORY);
-    drop(programs);
-    while program.code(0x01, &[2, 0, 0]).await != Code::SUCCESS {}
+    let first = &mut programs[0];
+    assert_eq!(first.code(0x02, &[first.context, 0]).await, Code::SUCCESS);
+    assert_eq!(program.code(0x01, &[2, 0, 0]).await, Code::SUCCESS, "a context is free again");
+    assert_eq!(first.code(0x01, &[2, 0, 0]).await, Code::NO_MEMORY);
+    // The end of a program frees its context.
+    programs.pop();
+    let (first, asked) = (&mut programs[0], Instant::now());
+    while first.code(0x01, &[2, 0, 0]).await != Code::SUCCESS {
+        assert!(asked.elapsed() < Duration::from_secs(10), "the context is never free");
+    }
     world.stop().await;
 }
