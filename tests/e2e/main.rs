@@ -95,6 +95,8 @@ mod own_configuration;
 mod ownership;
 /// The Debian package on a clean system: installed, used, upgraded, purged.
 mod packages;
+/// The audit trail of PC/SC programs.
+mod pcsc_audit;
 /// GnuPG with an OpenPGP card on the door.
 mod pcsc_gpg;
 /// PC/SC programs that are killed at each stage of a call.

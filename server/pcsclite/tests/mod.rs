@@ -1,5 +1,6 @@
 //! The door in front of a broker with simulated readers, in one process: programs speak the protocol themselves.
 
+mod audit;
 mod calls;
 mod conversations;
 mod idle;

@@ -5,6 +5,8 @@
 
 mod coalesce;
 mod kinds;
+#[cfg(test)]
+pub(crate) mod records;
 mod trail;
 
 use cardbroker_core::{caller::Principal, error::Failure, journal::Origin};

@@ -183,45 +183,16 @@ impl Drop for AuditCounts {
 
 #[cfg(test)]
 mod tests {
-    use std::{io, time::Duration};
+    use std::time::Duration;
 
     use tokio::time::{advance, sleep};
-    use tracing::subscriber::DefaultGuard;
 
     use super::*;
+    use crate::policy::audit::records::Records;
     use cardbroker_core::{
         caller::{Caller, TokenId},
         error::Reason,
     };
-
-    #[derive(Clone, Default)]
-    struct Text(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Text {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    impl Text {
-        /// Collects the records of this thread from now on.
-        fn collect(&self) -> DefaultGuard {
-            let text = self.clone();
-            let builder = tracing_subscriber::fmt().with_writer(move || text.clone()).with_ansi(false).without_time();
-            tracing::subscriber::set_default(builder.finish())
-        }
-
-        /// Returns the records since the last call, each from its field `event` on.
-        fn take(&self) -> Vec<String> {
-            let text = String::from_utf8(std::mem::take(&mut self.0.lock().unwrap())).unwrap();
-            text.lines().map(|line| line.split_once("event=").unwrap().1.to_owned()).collect()
-        }
-    }
 
     fn deny(trail: &AuditTrail, times: usize) {
         let caller = Caller::remote(1, TokenId::from("ci"));
@@ -233,8 +204,8 @@ mod tests {
 
     #[test]
     fn records_of_operators_carry_the_trace_context() {
-        let text = Text::default();
-        let _collecting = text.collect();
+        let records = Records::default();
+        let _collecting = records.collect();
         let (trail, caller) = (AuditTrail::default(), Caller::remote(1, TokenId::from("ci")));
         let origin = Origin { caller, group: None, traceparent: Some("00-4b-00-01".into()) };
         trail.released(&origin, "desk", "stuck");
@@ -242,33 +213,33 @@ mod tests {
         let who = "principal=token ci traceparent=\"00-4b-00-01\"";
         let released = format!("\"released\" {who} reader=\"desk\" words=\"stuck\"");
         let changed = format!("\"log_filter_changed\" {who} filter=\"debug\" seconds=60");
-        assert_eq!(text.take(), [released, changed]);
+        assert_eq!(records.take(), [released, changed]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn counts_are_emitted_after_each_window_and_on_drop() {
-        let text = Text::default();
-        let _collecting = text.collect();
+        let records = Records::default();
+        let _collecting = records.collect();
         let (trail, counts) = AuditTrail::start();
         sleep(Duration::from_secs(60)).await;
         deny(&trail, 300);
         let first = "\"denied\" principal=token ci reader=\"desk\" operation=\"transmit\" rule=\"default\"";
-        assert_eq!(text.take(), [first]);
+        assert_eq!(records.take(), [first]);
         sleep(Duration::from_millis(9_990)).await;
-        assert_eq!(text.take(), [""; 0]);
+        assert_eq!(records.take(), [""; 0]);
         sleep(Duration::from_millis(20)).await;
-        assert_eq!(text.take(), [format!("{first} repeated=299 seconds=10")]);
+        assert_eq!(records.take(), [format!("{first} repeated=299 seconds=10")]);
 
         deny(&trail, 2);
         let failure = Failure::not_sent(Reason::Unauthenticated, "no token");
         (1..4).for_each(|n| trail.unauthenticated(&format!("connection 1 from 127.0.0.{n}:5"), &failure));
-        assert_eq!(text.take(), ["\"unauthenticated\" source=connection 1 from 127.0.0.1:5 problem=no token"]);
+        assert_eq!(records.take(), ["\"unauthenticated\" source=connection 1 from 127.0.0.1:5 problem=no token"]);
         advance(Duration::from_secs(4)).await;
         drop(counts);
         let denials = format!("{first} repeated=2 seconds=4");
-        assert_eq!(text.take(), [&*denials, "\"unauthenticated\" problem=no token repeated=2 seconds=4"]);
+        assert_eq!(records.take(), [&*denials, "\"unauthenticated\" problem=no token repeated=2 seconds=4"]);
 
         deny(&trail, 2);
-        assert_eq!(text.take(), [first; 2], "records are written singly after the drop");
+        assert_eq!(records.take(), [first; 2], "records are written singly after the drop");
     }
 }
