@@ -207,4 +207,6 @@ impl<U: Clone + Eq + Hash> Handles<U> {
 #[cfg(test)]
 mod model;
 #[cfg(test)]
+mod selections;
+#[cfg(test)]
 mod tests;

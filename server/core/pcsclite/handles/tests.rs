@@ -9,7 +9,7 @@ fn reader() -> Arc<str> {
     "readers/a".into()
 }
 
-fn at(process: u64, share: ShareMode) -> Connected<u32> {
+pub(super) fn at(process: u64, share: ShareMode) -> Connected<u32> {
     let context = u32::try_from(process).unwrap();
     let (rule, insertion) = (ExclusiveRule::Virtual, CARD.into());
     Connected { user: 7, process, context, reader: reader(), rule, share, protocol: 2, insertion }
