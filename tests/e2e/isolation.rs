@@ -7,7 +7,7 @@ use cardbroker_client::{CardReset, Client};
 use cardbroker_tests::harness::broker::program;
 
 use crate::world::{
-    PROTECTED, PcscWorld, READER, SELECT, SELECT_AND_FETCH, Stage, VERIFY, answers, in_group, over_both_backends,
+    PROTECTED, PcscWorld, READER, SELECT, SELECT_AND_FETCH, Stage, VERIFY, answers, in_group, over_all_stacks,
     raw_unit, tell, unit,
 };
 
@@ -93,13 +93,14 @@ async fn an_answer_kept_after_a_refusal_stays_in_its_group(stage: Stage) -> anyh
     Ok(())
 }
 
-over_both_backends! { T1:
+over_all_stacks! { T1:
     unreadable_bytes_cause_a_reset_between_groups,
     an_answer_kept_after_a_refusal_stays_in_its_group,
     another_group_finds_no_verified_pin,
     reading_costs_no_reset,
     a_group_shares_security_state,
-    an_unfetched_answer_is_not_for_other_groups,
+    an_unfetched_answer_is_not_for_other_groups;
+    not nested:
 }
 
 #[test]

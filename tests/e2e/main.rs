@@ -101,6 +101,8 @@ mod pcsc_audit;
 mod pcsc_gpg;
 /// PC/SC programs that are killed at each stage of a call.
 mod pcsc_kills;
+/// A broker behind the door of another one.
+mod pcsc_nested;
 /// PINs that the broker keeps from the card, presented by PC/SC programs.
 mod pcsc_pins;
 /// Programs that use PC/SC, unchanged, on the broker's door.

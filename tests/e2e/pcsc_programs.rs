@@ -25,7 +25,7 @@ use cardbroker_tests::{
 };
 use serde_json::Value;
 
-use crate::world::{COUNT, PROTECTED, READER, SELECT, VERIFY, tell, unit, wait_for};
+use crate::world::{COUNT, PROTECTED, READER, SELECT, VERIFY, tell, wait_for};
 
 const DIRECT: &str = env!("CARGO_BIN_EXE_direct-pcsc");
 const PROGRAMS: usize = 8;
@@ -220,23 +220,6 @@ fn pkcs15_tool_reads_a_piv_card_while_others_do() -> anyhow::Result<()> {
         let select = hex::format(&piv::select());
         let direct = send(broker.door(), &pcscd.reader_name(0), &[&select])?;
         assert!(direct[0].ends_with("9000"), "{direct:?}");
-        Ok(())
-    })
-}
-
-#[test]
-fn a_broker_behind_the_door_of_another_serves_the_same_card() -> anyhow::Result<()> {
-    tell(async {
-        let world = World::new("").await?;
-        let inner = Setup::behind(world.broker.door())?.door("").start()?;
-        wait_for(&inner, READER, ReaderState::Ready).await?;
-        let client = inner.client().await?;
-        let answered = unit(&client, READER, &[SELECT, COUNT]).send().await?;
-        assert_eq!(answered.results.len(), 2);
-        let answers = send(inner.door(), &world.reader(), &[COUNT])?;
-        assert!(answers[0].ends_with("9000"), "a program behind both: {answers:?}");
-        world.card.pull();
-        wait_for(&inner, READER, ReaderState::Empty).await?;
         Ok(())
     })
 }

@@ -7,17 +7,18 @@ use cardbroker_tests::harness::run::cardbroker;
 use crate::{
     conversation::{Conversation, GROUP, opening},
     wire::{Stub, apdu, request, stub, transmit},
-    world::{COUNT, INCREMENT, LONG, PROTECTED, PcscWorld, READER, Stage, VERIFY, over_both_backends, slow, tell},
+    world::{COUNT, INCREMENT, LONG, PROTECTED, PcscWorld, READER, Stage, VERIFY, over_all_stacks, slow, tell},
 };
 
-over_both_backends! { T1:
+over_all_stacks! { T1:
     a_half_close_completes_all_sent_messages,
     a_graceful_end_resets_the_card,
     a_card_left_as_it_is_serves_its_group_only,
     a_stream_reset_drops_unsent_commands,
     an_abrupt_end_resets_the_card_despite_leave,
     a_violation_ends_the_session_and_frees_the_card,
-    a_deadline_on_the_stream_ends_the_session,
+    a_deadline_on_the_stream_ends_the_session;
+    not nested:
 }
 
 /// A member of `group`, with a connection of its own.
