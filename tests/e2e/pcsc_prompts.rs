@@ -1,10 +1,13 @@
-//! How often people are asked for PINs while gpg, a PKCS#11 program and two observers use cards, by PC/SC service. The
-//! numbers in docs/pcsc-programs.md are of this program: `PROMPTS=120` measures all services, 120 s each.
+//! How often people are asked for PINs while several programs use cards, by PC/SC service: gpg, a PKCS#11 program and
+//! two observers, or a script and one observer. The numbers in docs/pcsc-programs.md are of this program: `PROMPTS=120`
+//! measures all services, 120 s each.
+
+mod script;
 
 use std::{
     env, fs,
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
     thread,
     time::{Duration, Instant},
@@ -169,11 +172,7 @@ impl World {
     }
 
     fn look(&self, reader: usize) -> anyhow::Result<()> {
-        let mut tool = Command::new("opensc-tool");
-        tool.args(["--reader", &self.pcscd.reader_name(reader), "--name"]).env("PCSCLITE_CSOCK_NAME", &self.service);
-        let looked = run(&mut tool).context("is opensc installed?")?;
-        ensure!(looked.code == Some(0), "{looked:?}");
-        Ok(())
+        look(&self.service, &self.pcscd.reader_name(reader))
     }
 
     fn measure(&self, mut signer: Program, time: Duration) -> Report {
@@ -205,8 +204,17 @@ impl World {
     }
 }
 
+/// Looks at the card in a reader as a program does that wants to know its kind.
+fn look(service: &Path, reader: &str) -> anyhow::Result<()> {
+    let mut tool = Command::new("opensc-tool");
+    tool.args(["--reader", reader, "--name"]).env("PCSCLITE_CSOCK_NAME", service);
+    let looked = run(&mut tool).context("is opensc installed?")?;
+    ensure!(looked.code == Some(0), "{looked:?}");
+    Ok(())
+}
+
 /// Starts the PKCS#11 program, which has logged in once.
-fn signer(service: &PathBuf, card: &PivCard, reader: &str, home: &std::path::Path) -> anyhow::Result<Program> {
+fn signer(service: &Path, card: &PivCard, reader: &str, home: &Path) -> anyhow::Result<Program> {
     let key = home.join("9a.der");
     fs::write(&key, card.public_key_info())?;
     let mut python = Command::new("/usr/bin/python3");
@@ -214,6 +222,11 @@ fn signer(service: &PathBuf, card: &PivCard, reader: &str, home: &std::path::Pat
     let mut signer = Program::spawn(python.env("PCSCLITE_CSOCK_NAME", service))?;
     ensure!(signer.line()? == "prompt");
     Ok(signer)
+}
+
+/// The time of each run; `None` for a short run at some of the services.
+fn asked_time() -> anyhow::Result<Option<Duration>> {
+    Ok(env::var("PROMPTS").ok().map(|seconds| seconds.parse().map(Duration::from_secs)).transpose()?)
 }
 
 /// The prompts of a run in an hour, beyond those at its beginning.
@@ -224,7 +237,7 @@ fn in_an_hour(prompts: usize, time: Duration) -> u64 {
 
 #[test]
 fn prompts_for_pins_are_few_where_programs_share_cards() -> anyhow::Result<()> {
-    let asked = env::var("PROMPTS").ok().map(|seconds| seconds.parse().map(Duration::from_secs)).transpose()?;
+    let asked = asked_time()?;
     let time = asked.unwrap_or(SHORT);
     let services = if asked.is_some() { &SERVICES[..] } else { &SERVICES[2..3] };
     let limit = u32::try_from(services.len())? * (time + Duration::from_secs(120));
