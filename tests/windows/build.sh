@@ -46,7 +46,7 @@ build() {
     [ -s "$target/windows-tests" ]
 }
 
-if build; then
+if claim_target && build; then
     exit 0
 fi
 compiler=$("$here/in-compiler" rustc --version)

@@ -8,6 +8,19 @@ target=${CARDBROKER_WINDOWS_TARGET:-$cache/target}
 clone=$(cd "$(dirname "$0")/../.." && pwd)
 # Its programs run on Windows 7 and later.
 triple=x86_64-win7-windows-gnu
+macos=aarch64-apple-darwin
+
+# Removes what another clone has compiled of this repository, if it was the last to build in the target folder: cargo
+# compares the times of files, not their paths, and takes this clone's sources for compiled if they are older than that.
+# Crates of others are kept.
+claim_target() {
+    [ "$(cat "$target/clone" 2>/dev/null)" != "$clone" ] || return 0
+    for each in dev release; do
+        "$clone/tests/windows/in-compiler" cargo clean --locked --quiet --workspace --target "$triple" \
+            --target "$macos" --profile "$each" || return
+    done
+    echo "$clone" >"$target/clone"
+}
 
 # Prints a word for the newest version of a package that apt knows here, or `unknown`.
 candidate() { # package
