@@ -26,6 +26,17 @@ pub(super) fn launch_arguments(flags: &Flags, absolute: impl Fn(&Path) -> OsStri
     given.flatten().chain(["service".into(), "run".into()]).collect()
 }
 
+/// The tokens file of the service: the flag's, or else that of the settings. A configuration that names none has the
+/// default of the user who installs the service, `of_user`; the service has its own, `of_service`.
+pub(super) fn tokens_file<'a>(
+    flag: Option<&'a Path>,
+    settings: Option<&'a Path>,
+    of_user: &Path,
+    of_service: &'a Path,
+) -> &'a Path {
+    flag.or(settings.filter(|file| *file != of_user)).unwrap_or(of_service)
+}
+
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -78,5 +89,19 @@ mod tests {
         let for_a_service =
             all.get_arguments().filter(|argument| !not_for_a_service.contains(&argument.get_id().as_str()));
         assert_eq!(for_a_service.count(), given.len() + 1, "with --simulate-from, which excludes --simulate");
+    }
+
+    #[test]
+    fn only_a_default_of_the_user_is_not_the_tokens_file_of_the_service() {
+        let chosen = |flag: Option<&'static str>, settings: Option<&'static str>| {
+            let [flag, settings] = [flag, settings].map(|file| file.map(Path::new));
+            tokens_file(flag, settings, Path::new("/user"), Path::new("/service")).to_str().unwrap()
+        };
+        assert_eq!(chosen(None, None), "/service", "no configuration");
+        assert_eq!(chosen(None, Some("/user")), "/service", "a configuration that names none");
+        assert_eq!(chosen(None, Some("/named")), "/named");
+        assert_eq!(chosen(Some("/flag"), None), "/flag");
+        // The settings of a flag are that flag's.
+        assert_eq!(chosen(Some("/user"), Some("/user")), "/user", "the user's own file, on purpose");
     }
 }

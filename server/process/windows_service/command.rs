@@ -11,7 +11,7 @@ use cardbroker_local::config_folder::ConfigFolder;
 
 use super::{
     NAME,
-    arguments::launch_arguments,
+    arguments::{launch_arguments, tokens_file},
     control, places,
     registration::{self, Installed},
 };
@@ -63,16 +63,16 @@ fn check_settings(flags: &Flags) -> Result<(), String> {
     // Without a file the daemon would look into the folder of the user who installs it.
     let default = Some(ConfigFolder::of_the_service().configuration()).filter(|file| file.exists());
     let file = flags.config.clone().or(default);
-    let (mut tcp, mut tokens) = (flags.tcp, flags.tokens.clone());
+    let (mut tcp, mut configured) = (flags.tcp, None);
     if file.is_some() {
         let settings = Flags { config: file.clone(), command: None, ..flags.clone() }.settings();
         let listen = settings.map_err(|problem| problem.to_string())?.listen;
-        // That of this user is the default of a file that names none.
-        let is_named = listen.tokens != ConfigFolder::of_this_user().tokens();
-        (tcp, tokens) = (listen.tcp, Some(listen.tokens).filter(|_| is_named));
+        (tcp, configured) = (listen.tcp, Some(listen.tokens));
     }
-    let tokens = tokens.unwrap_or_else(|| ConfigFolder::of_the_service().tokens());
-    places::problem_of_settings(file.as_deref(), tcp.map(|_| tokens.as_path())).map_or(Ok(()), Err)
+    let [of_user, of_service] =
+        [ConfigFolder::of_this_user(), ConfigFolder::of_the_service()].map(|folder| folder.tokens());
+    let tokens = tokens_file(flags.tokens.as_deref(), configured.as_deref(), &of_user, &of_service);
+    places::problem_of_settings(file.as_deref(), tcp.map(|_| tokens)).map_or(Ok(()), Err)
 }
 
 fn absolute(path: &Path) -> OsString {
