@@ -7,7 +7,9 @@ mod system;
 mod tests;
 
 use std::{
-    env, fs,
+    env,
+    ffi::OsString,
+    fs,
     io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
     time::SystemTime,
@@ -60,7 +62,8 @@ pub(crate) async fn run(
     }
     let facts = gather(endpoint, token_file).await;
     let system = within_limit(system::look).unwrap_or_default();
-    let text = content::write(&facts, &judge(&facts), &system, SystemTime::now(), &private_names());
+    let private = private_names(|name| env::var_os(name));
+    let text = content::write(&facts, &judge(&facts), &system, SystemTime::now(), &private);
     if !arguments.yes {
         writeln!(screen.out, "{text}")?;
         if !ask::is_confirmed(&format!("Write this to {path}?"), screen).await? {
@@ -83,14 +86,20 @@ fn exists(path: &Path) -> Failure {
     Failure::Usage(format!("{} exists: --force replaces it, or name another file with -o", path.display()))
 }
 
-/// Names of this machine and its user that no reader's name may show.
-fn private_names() -> Vec<String> {
-    let home = env::var_os("HOME").map(PathBuf::from);
-    let home = home.and_then(|home| Some(home.file_name()?.to_string_lossy().into_owned()));
+/// The variables with a name of the user or of the machine, on Unix and on Windows.
+const NAMES: [&str; 5] = ["USER", "LOGNAME", "SUDO_USER", "USERNAME", "COMPUTERNAME"];
+
+/// The variables with the user's folder.
+const HOMES: [&str; 2] = ["HOME", "USERPROFILE"];
+
+/// Names of this machine and its user that no reader's name may show, by the environment's `variable`.
+fn private_names(variable: impl Fn(&str) -> Option<OsString>) -> Vec<String> {
+    let last = |path: OsString| Some(Path::new(&path).file_name()?.to_string_lossy().into_owned());
+    let homes = HOMES.into_iter().filter_map(|name| last(variable(name)?));
     let host = fs::read_to_string("/proc/sys/kernel/hostname").ok();
     let host = host.map(|host| host.trim().split('.').next().unwrap_or_default().to_owned());
-    let users = ["USER", "LOGNAME", "SUDO_USER"].into_iter().filter_map(|variable| env::var(variable).ok());
-    users.chain(home).chain(host).filter(|name| !name.is_empty()).collect()
+    let names = NAMES.into_iter().filter_map(|name| variable(name)?.into_string().ok());
+    names.chain(homes).chain(host).filter(|name| !name.is_empty()).collect()
 }
 
 /// Writes a new file for this user only. With `replace` it takes the place of another one in a single step, and follows

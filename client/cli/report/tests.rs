@@ -208,3 +208,12 @@ fn on_windows_the_service_of_smart_cards_stands_for_pcscd() {
     let on_windows = Facts { windows: Some(Default::default()), ..facts() };
     assert!(row(&on_windows, "SCardSvr ") && !row(&on_windows, "pcscd "));
 }
+
+#[test]
+fn names_of_the_user_and_of_the_machine_are_private_on_each_system() {
+    let found = super::private_names(|name| Some(format!("/all/of-{name}").into()));
+    for expected in ["of-HOME", "of-USERPROFILE", "/all/of-USER", "/all/of-USERNAME", "/all/of-COMPUTERNAME"] {
+        assert!(found.iter().any(|name| name == expected), "{expected}: {found:?}");
+    }
+    assert!(!super::private_names(|_| Some("".into())).contains(&String::new()));
+}
