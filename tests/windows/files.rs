@@ -1,17 +1,13 @@
 //! Files of the Windows programs: their access lists, which Wine makes of the modes of the files, and the endpoint file
 //! of `--tcp auto`.
 
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use anyhow::{Context, ensure};
 use cardbroker_tests::harness::run;
 use serde_json::Value;
 
-use super::wine::{self, Broker, on_drive, program, set_mode};
+use super::wine::{self, Broker, claim_endpoint_file, own_folder, program, set_mode};
 
 fn mode(path: &Path) -> anyhow::Result<u32> {
     Ok(fs::metadata(path)?.permissions().mode() & 0o777)
@@ -22,16 +18,9 @@ fn is_private(path: &Path) -> anyhow::Result<bool> {
     Ok(mode(path)? & 0o007 == 0)
 }
 
-/// The folder of the files of the user, who is the one that Windows has.
-fn own_folder() -> anyhow::Result<PathBuf> {
-    let users = fs::read_dir(on_drive("users")?)?;
-    let folders = users.map(|user| Ok(user?.path().join("AppData/Local/cardbroker")));
-    let folders = folders.collect::<std::io::Result<Vec<_>>>()?;
-    folders.into_iter().find(|folder| folder.is_dir()).context("no folder")
-}
-
 #[test]
 fn a_client_finds_port_and_token_by_the_endpoint_file() -> anyhow::Result<()> {
+    let _alone = claim_endpoint_file();
     let mut broker = Broker::start(None, &["--simulate", "1", "--tcp", "auto"])?;
     let file = own_folder()?.join("endpoint.json");
     ensure!(is_private(&file)?, "{:o}", mode(&file)?);

@@ -4,6 +4,9 @@
 /// `cardbroker doctor`, and its check of PC/SC.
 #[cfg(test)]
 mod doctor;
+/// The endpoint file and TLS: clients in Python, C++ and Node.
+#[cfg(test)]
+mod endpoint_file;
 /// The original failure: a parent, its child, and a third program.
 #[cfg(test)]
 mod family;

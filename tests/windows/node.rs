@@ -7,7 +7,7 @@ use cardbroker_proto::ENDPOINT_VARIABLE;
 use cardbroker_tests::harness::{languages::language, run};
 use serde_json::Value;
 
-use super::wine::{Broker, program};
+use super::wine::{Broker, claim_endpoint_file, program};
 
 /// A command that runs an example of the client in Node; `None` if the client cannot be built here.
 fn example(name: &str) -> anyhow::Result<Option<Command>> {
@@ -44,6 +44,7 @@ fn a_program_in_node_runs_pairs_over_the_pipe() -> anyhow::Result<()> {
 
 #[test]
 fn a_program_in_node_takes_no_pipe_that_nobody_has_named() -> anyhow::Result<()> {
+    let _alone = claim_endpoint_file();
     let Some((code, output)) = pairs(None, None)? else { return Ok(()) };
     ensure!(code == Some(1) && output.contains(r"Local\cardbroker\endpoint.json"), "{code:?} {output}");
     Ok(())

@@ -6,7 +6,10 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, id},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Instant,
 };
 
@@ -38,6 +41,21 @@ pub(crate) fn windows(program: &str, arguments: &[&str]) -> anyhow::Result<Run> 
 pub(crate) fn on_drive(path: &str) -> anyhow::Result<PathBuf> {
     let prefix = env::var_os("WINEPREFIX").context("run the stories by tests/windows/in-wine-namespace")?;
     Ok(Path::new(&prefix).join("drive_c").join(path))
+}
+
+/// The folder of the files of the user, who is the one that Windows has.
+pub(crate) fn own_folder() -> anyhow::Result<PathBuf> {
+    let users = fs::read_dir(on_drive("users")?)?;
+    let folders = users.map(|user| Ok(user?.path().join("AppData/Local/cardbroker")));
+    let folders = folders.collect::<std::io::Result<Vec<_>>>()?;
+    folders.into_iter().find(|folder| folder.is_dir()).context("no folder")
+}
+
+/// The right to the one endpoint file of the user, for stories with that file and those without it.
+pub(crate) fn claim_endpoint_file() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    // A story that has failed leaves the lock poisoned, and its broker killed.
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Sets the mode of a file, of which Wine makes its access list.
@@ -90,6 +108,11 @@ impl Broker {
     /// The path of the pipe.
     pub(crate) fn pipe(&self) -> &str {
         &self.pipe
+    }
+
+    /// The number of the broker's process on Linux.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
     }
 
     /// The broker's output so far, as text.
