@@ -285,6 +285,7 @@ impl Server {
         if !self.serving.is_finished() && timeout(CLOSE_TIME, &mut self.serving).await.is_err() {
             self.serving.abort();
         }
+        self.listening.closed().await;
         drop(self.door);
         drop(self.counts);
         match drain {

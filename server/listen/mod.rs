@@ -9,14 +9,14 @@
 //! The Unix socket always exists; the TCP port only if the configuration sets one. Sockets that a service manager has
 //! opened take the place of both, and belong to it. The door for PC/SC programs has a further Unix socket.
 //!
-//! The local transport of an operating system is one module, `unix` here, which everything else calls `os`:
+//! The local transport of an operating system is one module, `unix` or `windows`, which everything else calls `os`:
 //!
 //! | item of `os` | what it must do |
 //! | --- | --- |
 //! | `LocalSocket` | `bind` takes the configured place, or names the broker that holds it; `listen` starts to accept |
 //! | `Listener` | `accept` returns the next client's bytes and its [`Caller`](cardbroker_core::caller::Caller) |
 //! | `Stream` | the bytes of a client: asynchronous reads and writes |
-//! | `SocketGuard` | `lost` waits until new clients do not reach the broker; the drop gives the place back |
+//! | `SocketGuard` | `lost` waits for the loss of the place, `closed` for the last reads; the drop gives it back |
 //! | `check` | refuses a default place that clients would not trust |
 //! | `system_broker` | whether the system's broker serves, too |
 //! | `EndpointPlace`, `AutoPort`, `EndpointGuard` | the endpoint file of `--tcp auto`: taken, written, kept |
@@ -127,6 +127,14 @@ pub enum SocketLoss {
 }
 
 impl ListenGuard {
+    /// Waits until the clients have read the last bytes of connections that have ended, where the system does not keep
+    /// them. Takes half a second at most.
+    pub async fn closed(&self) {
+        for guard in &self.sockets {
+            guard.closed().await;
+        }
+    }
+
     /// Waits until new clients do not reach the broker on one of its sockets. Cancel-safe.
     pub async fn lost(&self) -> SocketLoss {
         let mut losses: Vec<_> = self.sockets.iter().map(|guard| Box::pin(guard.lost())).collect();

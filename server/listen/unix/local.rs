@@ -88,6 +88,9 @@ impl LocalSocket {
 }
 
 impl SocketGuard {
+    /// Does not wait: the system keeps the last bytes for clients that have not read them.
+    pub(in crate::listen) async fn closed(&self) {}
+
     /// Waits until new clients do not reach the broker on this socket. Cancel-safe.
     pub(in crate::listen) async fn lost(&self) -> SocketLoss {
         let path = self.path.clone();

@@ -1,18 +1,21 @@
 //! The accept loop of the pipe. Several instances wait for clients, so that one seldom finds the pipe busy; a client is
 //! handed on once its first bytes have come, because the system tells its user only then.
 
-use std::{collections::VecDeque, io, time::Duration};
+use std::{collections::VecDeque, io, sync::Arc, time::Duration};
 
 use cardbroker_core::{caller::Caller, user::Account};
 use cardbroker_pipe::{AccessList, client_identity, client_process};
 use tokio::{
-    net::windows::named_pipe::NamedPipeServer,
     sync::{Mutex, mpsc},
     task::{AbortHandle, JoinSet},
     time::{sleep, timeout},
 };
 use tokio_util::task::AbortOnDropHandle;
 
+use super::{
+    pipe::PipeLock,
+    stream::{Closing, End, Stream},
+};
 use crate::policy::accounts;
 
 /// The instances that wait for a client at the same time.
@@ -31,31 +34,32 @@ const PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(in crate::listen) struct Listener {
     accepted: Mutex<mpsc::Receiver<Client>>,
+    closing: Closing,
     _accepting: AbortOnDropHandle<()>,
 }
 
 /// A client whose first bytes have come.
 #[derive(Debug)]
 struct Client {
-    pipe: NamedPipeServer,
+    end: End,
     /// The user with the groups of its token; `None` if the system does not tell.
     account: Option<Account>,
 }
 
 impl Listener {
-    /// Starts to accept. Must be called inside a runtime.
-    pub(super) fn start(instances: Instances) -> Self {
+    /// Starts to accept. Connections that have ended join `closing`. Must be called inside a runtime.
+    pub(super) fn start(instances: Instances, closing: Closing) -> Self {
         let (sender, accepted) = mpsc::channel(1);
         let accepting = Accepting { instances, sender, silent: JoinSet::new(), oldest_first: VecDeque::new() };
         let task = tokio::spawn(accepting.run());
-        Self { accepted: Mutex::new(accepted), _accepting: AbortOnDropHandle::new(task) }
+        Self { accepted: Mutex::new(accepted), closing, _accepting: AbortOnDropHandle::new(task) }
     }
 
     /// Accepts the next client. Its connection gets the `next` number. Cancel-safe.
-    pub(in crate::listen) async fn accept(&self, next: impl FnOnce() -> u64) -> io::Result<(NamedPipeServer, Caller)> {
+    pub(in crate::listen) async fn accept(&self, next: impl FnOnce() -> u64) -> io::Result<(Stream, Caller)> {
         let client = self.accepted.lock().await.recv().await.ok_or(io::ErrorKind::NotConnected)?;
-        let caller = caller(next(), client.account, client_process(&client.pipe));
-        Ok((client.pipe, caller))
+        let caller = caller(next(), client.account, client_process(client.end.pipe()));
+        Ok((Stream::new(client.end, self.closing.clone()), caller))
     }
 }
 
@@ -73,8 +77,10 @@ fn caller(connection: u64, account: Option<Account>, process: Option<u32>) -> Ca
 pub(super) struct Instances {
     name: String,
     access: AccessList,
-    first: Option<NamedPipeServer>,
-    waiting: JoinSet<io::Result<NamedPipeServer>>,
+    /// The lock of the broker, of which every instance has a share.
+    lock: Arc<PipeLock>,
+    first: Option<End>,
+    waiting: JoinSet<io::Result<End>>,
     /// Whether the last instance could not be made.
     is_failing: bool,
 }
@@ -84,9 +90,9 @@ impl Instances {
     ///
     /// # Errors
     /// The operating system's; [`io::ErrorKind::PermissionDenied`] if the pipe exists.
-    pub(super) fn first(name: &str, access: AccessList) -> io::Result<Self> {
-        let first = Some(access.create(name, true)?);
-        Ok(Self { name: name.to_owned(), access, first, waiting: JoinSet::new(), is_failing: false })
+    pub(super) fn first(name: &str, access: AccessList, lock: Arc<PipeLock>) -> io::Result<Self> {
+        let first = Some(End::new(access.create(name, true)?, Arc::clone(&lock)));
+        Ok(Self { name: name.to_owned(), access, lock, first, waiting: JoinSet::new(), is_failing: false })
     }
 
     fn is_full(&self) -> bool {
@@ -98,12 +104,12 @@ impl Instances {
         while !self.is_full() {
             let made = match self.first.take() {
                 Some(first) => Ok(first),
-                None => self.access.create(&self.name, false),
+                None => self.access.create(&self.name, false).map(|pipe| End::new(pipe, Arc::clone(&self.lock))),
             };
             match made {
-                Ok(pipe) => {
+                Ok(end) => {
                     self.is_failing = false;
-                    self.waiting.spawn(async move { pipe.connect().await.map(|()| pipe) });
+                    self.waiting.spawn(async move { end.pipe().connect().await.map(|()| end) });
                 }
                 Err(error) => {
                     if !self.is_failing {
@@ -134,8 +140,8 @@ impl Accepting {
             tokio::select! {
                 Some(opened) = self.instances.waiting.join_next() => {
                     // An error means that the client has gone already.
-                    if let Ok(Ok(pipe)) = opened {
-                        self.on_opened(pipe);
+                    if let Ok(Ok(end)) = opened {
+                        self.on_opened(end);
                     }
                 }
                 Some(known) = self.silent.join_next() => {
@@ -151,24 +157,24 @@ impl Accepting {
         }
     }
 
-    fn on_opened(&mut self, pipe: NamedPipeServer) {
+    fn on_opened(&mut self, end: End) {
         self.oldest_first.retain(|client| !client.is_finished());
         if self.oldest_first.len() >= MAX_SILENT
             && let Some(oldest) = self.oldest_first.pop_front()
         {
             oldest.abort();
         }
-        self.oldest_first.push_back(self.silent.spawn(identify(pipe)));
+        self.oldest_first.push_back(self.silent.spawn(identify(end)));
     }
 }
 
 /// Waits for the first bytes of a client and asks the system for its user; `None` if none come.
-async fn identify(pipe: NamedPipeServer) -> Option<Client> {
-    timeout(FIRST_BYTES_TIMEOUT, pipe.readable()).await.ok()?.ok()?;
-    let identity = client_identity(&pipe);
+async fn identify(end: End) -> Option<Client> {
+    timeout(FIRST_BYTES_TIMEOUT, end.pipe().readable()).await.ok()?.ok()?;
+    let identity = client_identity(end.pipe());
     if let Err(error) = &identity {
         tracing::debug!(%error, "the system does not tell the user of a client");
     }
     let account = identity.ok().and_then(|identity| accounts::account_of(&identity));
-    Some(Client { pipe, account })
+    Some(Client { end, account })
 }

@@ -7,7 +7,7 @@ use cardbroker_core::caller::{Caller, Principal};
 
 use super::{
     local::{LocalSocket, SocketGuard},
-    pipe::Stream,
+    stream::Stream,
 };
 use crate::{
     config::ListenConfig,
@@ -60,7 +60,7 @@ impl DoorSocket {
         Err(BindError::Unfit { socket: path.into(), problem: problem.into() })
     }
 
-    /// Starts to listen.
+    /// Starts to listen on the door's pipe.
     pub(in crate::listen) fn listen(self) -> io::Result<(OpenDoor, SocketGuard)> {
         match self {}
     }
@@ -86,8 +86,8 @@ impl DoorBudgets {
 }
 
 impl DoorListener {
-    /// Accepts the next program.
-    pub async fn accept(&self) -> (Stream, Caller) {
+    /// Accepts the next program at the door.
+    pub(crate) async fn accept(&self) -> (Stream, Caller) {
         match *self {}
     }
 }

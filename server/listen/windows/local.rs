@@ -1,10 +1,11 @@
 //! A pipe of the broker, in the form that the other listeners expect of a local socket.
 
-use std::{future, io, path::Path};
+use std::{future, io, path::Path, sync::Arc};
 
 use super::{
     accept::Listener,
     pipe::{BoundPipe, PipeLock},
+    stream::Closing,
 };
 use crate::{
     config::ListenConfig,
@@ -15,10 +16,11 @@ use crate::{
 #[derive(Debug)]
 pub(in crate::listen) struct LocalSocket(Box<BoundPipe>);
 
-/// The exclusive right to the pipe. The pipe itself goes with its last instance.
+/// A share of the exclusive right to the pipe. The pipe itself, and the right, go with the last instance.
 #[derive(Debug)]
 pub(in crate::listen) struct SocketGuard {
-    _lock: PipeLock,
+    closing: Closing,
+    _lock: Arc<PipeLock>,
 }
 
 impl LocalSocket {
@@ -37,8 +39,9 @@ impl LocalSocket {
 
     /// Starts to accept clients. Must be called inside a runtime. The result has the form of Unix, where this may fail.
     pub(in crate::listen) fn listen(self) -> io::Result<(Listener, SocketGuard)> {
-        let (listener, lock) = self.0.listen();
-        Ok((listener, SocketGuard { _lock: lock }))
+        let closing = Closing::default();
+        let (listener, lock) = self.0.listen(&closing);
+        Ok((listener, SocketGuard { closing, _lock: lock }))
     }
 }
 
@@ -46,5 +49,10 @@ impl SocketGuard {
     /// Waits for ever: nobody can remove or replace a pipe.
     pub(in crate::listen) async fn lost(&self) -> SocketLoss {
         future::pending().await
+    }
+
+    /// Waits for a short time at most until the clients have read the last bytes of connections that have ended.
+    pub(in crate::listen) async fn closed(&self) {
+        self.closing.wait().await;
     }
 }

@@ -8,10 +8,11 @@ mod door;
 mod inherited;
 mod local;
 mod pipe;
+mod stream;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use self::pipe::Stream;
+pub(crate) use self::stream::Stream;
 pub(super) use self::{
     accept::Listener,
     auto_port::{AutoPort, EndpointGuard, EndpointPlace},

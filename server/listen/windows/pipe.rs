@@ -1,28 +1,27 @@
 //! The named pipe that clients open, and the lock against a second broker.
 
-use std::{fs::File, io, path::Path};
+use std::{fs::File, io, path::Path, sync::Arc};
 
 use cardbroker_local::{
     private_file,
     socket::{is_pipe, lock_place},
 };
 use cardbroker_pipe::{AccessList, Sid};
-use tokio::net::windows::named_pipe::NamedPipeServer;
 
-use super::accept::{Instances, Listener};
+use super::{
+    accept::{Instances, Listener},
+    stream::Closing,
+};
 use crate::{config::ListenConfig, listen::BindError};
-
-/// The bytes of a client.
-pub(crate) type Stream = NamedPipeServer;
 
 /// A pipe that clients can open. No connection is accepted yet.
 #[derive(Debug)]
 pub(super) struct BoundPipe {
     instances: Instances,
-    lock: PipeLock,
+    lock: Arc<PipeLock>,
 }
 
-/// The exclusive right to the pipe, until it is dropped.
+/// The exclusive right to the pipe, until all that have a share of it are dropped: each of its instances has one.
 #[derive(Debug)]
 pub(super) struct PipeLock {
     _file: File,
@@ -41,13 +40,13 @@ impl BoundPipe {
             socket: path.clone(),
             problem: r"it is no pipe on this machine: use a path such as \\.\pipe\cardbroker\NAME".into(),
         })?;
-        let lock = PipeLock::take(&lock_place(name)).map_err(|error| match error.kind() {
+        let lock = PipeLock::take(&lock_place(name)).map(Arc::new).map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock => BindError::AlreadyRunning { socket: path.clone() },
             _ => failed("lock its lock file")(error),
         })?;
         let group = group(config).map_err(|problem| BindError::Unfit { socket: path.clone(), problem })?;
         let access = AccessList::new(group.as_ref()).map_err(failed("make its access list"))?;
-        let instances = Instances::first(name, access).map_err(|error| match error.kind() {
+        let instances = Instances::first(name, access, Arc::clone(&lock)).map_err(|error| match error.kind() {
             // Another process has the pipe, or another user a pipe of this name.
             io::ErrorKind::PermissionDenied => BindError::AlreadyRunning { socket: path.clone() },
             _ => failed("make the pipe")(error),
@@ -55,9 +54,9 @@ impl BoundPipe {
         Ok(Self { instances, lock })
     }
 
-    /// Starts to accept clients. Must be called inside a runtime.
-    pub(super) fn listen(self) -> (Listener, PipeLock) {
-        (Listener::start(self.instances), self.lock)
+    /// Starts to accept clients. Connections that have ended join `closing`. Must be called inside a runtime.
+    pub(super) fn listen(self, closing: &Closing) -> (Listener, Arc<PipeLock>) {
+        (Listener::start(self.instances, closing.clone()), self.lock)
     }
 }
 

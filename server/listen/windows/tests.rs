@@ -1,8 +1,12 @@
 //! The accept loop with clients in this process.
 
 use std::{
-    sync::atomic::{AtomicU32, Ordering},
-    time::Duration,
+    fs,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use cardbroker_core::{caller::Identity, user::SystemUser};
@@ -16,6 +20,7 @@ use tokio::{
 use super::{
     accept::{Listener, MAX_SILENT},
     pipe::{BoundPipe, PipeLock, group},
+    stream::Closing,
 };
 use crate::{
     config::{ListenConfig, PipeGroup, SocketGroup},
@@ -33,10 +38,25 @@ fn config() -> (ListenConfig, String) {
     (ListenConfig { socket: pipe.clone().into(), ..ListenConfig::default() }, pipe)
 }
 
-fn listen() -> (Listener, PipeLock, String) {
-    let (config, pipe) = config();
-    let (listener, lock) = BoundPipe::bind(&config).unwrap().listen();
-    (listener, lock, pipe)
+fn listen() -> (Listener, (Arc<PipeLock>, Closing), String) {
+    let ((config, pipe), closing) = (config(), Closing::default());
+    let (listener, lock) = BoundPipe::bind(&config).unwrap().listen(&closing);
+    (listener, (lock, closing), pipe)
+}
+
+/// Whether the system has a pipe of this name.
+fn exists(pipe: &str) -> bool {
+    let name = pipe.strip_prefix(r"\\.\pipe\").unwrap();
+    fs::read_dir(r"\\.\pipe\").unwrap().any(|listed| listed.unwrap().file_name() == name)
+}
+
+/// Waits until the condition holds.
+async fn wait_until(condition: impl Fn() -> bool) {
+    let begin = Instant::now();
+    while !condition() {
+        assert!(begin.elapsed() < LONGEST);
+        sleep(Duration::from_millis(5)).await;
+    }
 }
 
 /// Opens the pipe, again while it is busy.
@@ -82,6 +102,52 @@ async fn silent_clients_do_not_keep_others_away() {
         timeout(Duration::from_millis(200), newest.read(&mut [0; 1])).await.is_err(),
         "the last one may still speak"
     );
+}
+
+#[tokio::test]
+async fn the_name_goes_though_clients_hold_their_ends() {
+    let (listener, (lock, closing), pipe) = listen();
+    let _silent = open(&pipe).await;
+    let mut client = open(&pipe).await;
+    client.write_all(b"hello").await.unwrap();
+    let (stream, _) = timeout(LONGEST, listener.accept(|| 1)).await.unwrap().unwrap();
+    drop((listener, lock));
+    assert!(exists(&pipe));
+    drop(stream);
+    wait_until(|| !exists(&pipe)).await;
+    // Nothing is left to wait for.
+    timeout(LONGEST, closing.wait()).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_last_bytes_reach_a_client_that_reads_late() {
+    let (listener, (_lock, closing), pipe) = listen();
+    let mut client = open(&pipe).await;
+    client.write_all(b"hello").await.unwrap();
+    let (mut stream, _) = timeout(LONGEST, listener.accept(|| 1)).await.unwrap().unwrap();
+    stream.write_all(b"last").await.unwrap();
+    drop(stream);
+    let ((), read) = tokio::join!(closing.wait(), async {
+        sleep(Duration::from_millis(50)).await;
+        let mut bytes = [0; 4];
+        client.read_exact(&mut bytes).await.map(|_| bytes)
+    });
+    assert_eq!(&read.unwrap(), b"last");
+}
+
+#[tokio::test]
+async fn the_lock_stays_until_the_last_connection_is_closed() {
+    let ((config, pipe), closing) = (config(), Closing::default());
+    let (listener, lock) = BoundPipe::bind(&config).unwrap().listen(&closing);
+    let mut client = open(&pipe).await;
+    client.write_all(b"hello").await.unwrap();
+    let (stream, _) = timeout(LONGEST, listener.accept(|| 1)).await.unwrap().unwrap();
+    drop((listener, lock));
+    sleep(Duration::from_millis(20)).await;
+    assert!(matches!(BoundPipe::bind(&config), Err(BindError::AlreadyRunning { .. })));
+    drop((stream, client));
+    closing.wait().await;
+    wait_until(|| BoundPipe::bind(&config).is_ok()).await;
 }
 
 #[tokio::test]
