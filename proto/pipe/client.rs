@@ -3,16 +3,21 @@
 use std::{
     fs::File,
     io,
-    os::windows::{fs::OpenOptionsExt, io::IntoRawHandle},
+    os::windows::{
+        fs::OpenOptionsExt,
+        io::{AsHandle, IntoRawHandle},
+    },
 };
 
 use tokio::net::windows::named_pipe::NamedPipeClient;
 use windows_sys::Win32::{
+    Foundation::ERROR_FILE_NOT_FOUND,
     Security::{Authorization::SE_KERNEL_OBJECT, OWNER_SECURITY_INFORMATION},
     Storage::FileSystem::{FILE_FLAG_OVERLAPPED, SECURITY_IDENTIFICATION},
+    System::Pipes::{NMPWAIT_NOWAIT, WaitNamedPipeW},
 };
 
-use crate::{descriptor::Information, server::USE_ONLY, sid::Sid};
+use crate::{convention::with_end, descriptor::Information, server::USE_ONLY, sid::Sid};
 
 /// Opens an instance of the pipe `name`. Its server may learn this user's name, but not act as this user. Must be
 /// called inside a runtime.
@@ -28,10 +33,24 @@ pub fn connect(name: &str) -> io::Result<NamedPipeClient> {
     unsafe { NamedPipeClient::from_raw_handle(handle) }
 }
 
+/// Whether there is a pipe of this name. Takes no instance of it, and does not wait. `true` if the system does not say.
+pub fn pipe_exists(name: &str) -> bool {
+    let name = with_end(name);
+    // SAFETY: the name is valid UTF-16 with a zero at its end, and outlives the call.
+    let has_free_instance = unsafe { WaitNamedPipeW(name.as_ptr(), NMPWAIT_NOWAIT) } != 0;
+    let missing = i32::try_from(ERROR_FILE_NOT_FOUND).ok();
+    has_free_instance || io::Error::last_os_error().raw_os_error() != missing
+}
+
 /// The owner of a pipe, from the connection itself: a pipe of the same name that comes later has no influence.
 ///
 /// # Errors
 /// The operating system's.
 pub fn owner_of_pipe(pipe: &NamedPipeClient) -> io::Result<Sid> {
+    owner_of(pipe)
+}
+
+/// The owner of a pipe, from either end.
+pub(crate) fn owner_of(pipe: &impl AsHandle) -> io::Result<Sid> {
     Ok(Information::get(pipe, SE_KERNEL_OBJECT, OWNER_SECURITY_INFORMATION)?.owner)
 }

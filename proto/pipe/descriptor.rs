@@ -11,7 +11,7 @@ use windows_sys::Win32::Security::{
     Authorization::{
         ConvertStringSecurityDescriptorToSecurityDescriptorW, GetSecurityInfo, SDDL_REVISION_1, SE_OBJECT_TYPE,
     },
-    OBJECT_SECURITY_INFORMATION, SECURITY_ATTRIBUTES,
+    DACL_SECURITY_INFORMATION, OBJECT_SECURITY_INFORMATION, SECURITY_ATTRIBUTES, SetKernelObjectSecurity,
 };
 
 use crate::{
@@ -53,6 +53,14 @@ impl Descriptor {
             lpSecurityDescriptor: self.0.as_ptr(),
             bInheritHandle: 0,
         }
+    }
+
+    /// Gives an open object the access list of this descriptor. The handle was opened with the right to do so.
+    pub(crate) fn give_list_to(&self, object: &impl AsHandle) -> io::Result<()> {
+        let handle = object.as_handle().as_raw_handle();
+        // SAFETY: the handle is open and the descriptor valid, and both live during the call, which copies the list.
+        let done = unsafe { SetKernelObjectSecurity(handle, DACL_SECURITY_INFORMATION, self.0.as_ptr()) };
+        if done == 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 }
 

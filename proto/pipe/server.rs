@@ -18,6 +18,7 @@ use windows_sys::Win32::{
 };
 
 use crate::{
+    client::owner_of,
     descriptor::Descriptor,
     sid::Sid,
     token::{Identity, own_user},
@@ -41,16 +42,42 @@ impl AccessList {
         Ok(Self(Descriptor::parse(&access_list(&own_user()?, group))?))
     }
 
+    /// The access list in the system's text form.
+    #[cfg(test)]
+    pub(crate) fn with(descriptor: &str) -> io::Result<Self> {
+        Ok(Self(Descriptor::parse(descriptor)?))
+    }
+
     /// Creates an instance of the pipe `name` with this access list, for bytes, and for clients of this machine alone.
     /// The `is_first` one fails if the pipe exists already. Must be called inside a runtime.
     ///
     /// # Errors
     /// The operating system's; [`io::ErrorKind::PermissionDenied`] if the pipe exists or is another user's.
     pub fn create(&self, name: &str, is_first: bool) -> io::Result<NamedPipeServer> {
+        self.create_with(name, ServerOptions::new().first_pipe_instance(is_first))
+    }
+
+    /// Creates a further instance of a pipe of which only the ends of clients are left, and gives the pipe this access
+    /// list. A pipe that has gone meanwhile is made anew. Must be called inside a runtime.
+    ///
+    /// # Errors
+    /// The operating system's; [`io::ErrorKind::PermissionDenied`] if the pipe is another user's.
+    pub fn join(&self, name: &str) -> io::Result<NamedPipeServer> {
+        let pipe = self.create_with(name, ServerOptions::new().write_dac(true))?;
+        // All instances of a pipe have one descriptor, and only the owner's user can have named this owner.
+        let given = match owner_of(&pipe)? == own_user()? {
+            true => self.0.give_list_to(&pipe),
+            false => Err(io::ErrorKind::PermissionDenied.into()),
+        };
+        // A client may have come by the list before. An error means that none has.
+        let _ = pipe.disconnect();
+        given.map(|()| pipe)
+    }
+
+    fn create_with(&self, name: &str, options: &mut ServerOptions) -> io::Result<NamedPipeServer> {
         let mut attributes = self.0.attributes();
         let attributes: *mut c_void = (&raw mut attributes).cast();
-        let mut options = ServerOptions::new();
-        options.first_pipe_instance(is_first).reject_remote_clients(true).pipe_mode(PipeMode::Byte);
+        options.reject_remote_clients(true).pipe_mode(PipeMode::Byte);
         // SAFETY: `attributes` points to valid attributes with a valid descriptor, and both live during the call. The
         // system copies them.
         unsafe { options.create_with_security_attributes_raw(name, attributes) }

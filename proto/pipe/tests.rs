@@ -76,6 +76,34 @@ async fn a_pipe_without_a_free_instance_is_busy() {
     connect(&name).unwrap();
 }
 
+#[tokio::test]
+async fn the_remains_of_an_own_pipe_can_be_joined() {
+    let name = name("join");
+    let group = sid(EVERYONE);
+    let earlier = AccessList::new(Some(&group)).unwrap().create(&name, true).unwrap();
+    let _remains = connect(&name).unwrap();
+    earlier.connect().await.unwrap();
+    drop(earlier);
+    assert_eq!(connect(&name).unwrap_err().raw_os_error(), Some(231));
+    let joined = AccessList::new(None).unwrap().join(&name).unwrap();
+    let own = own_user().unwrap();
+    assert_eq!(access_of_file(&joined).unwrap().check_secret(own.as_str()), Ok(()), "the group has lost its rights");
+    let mut client = connect(&name).unwrap();
+    joined.connect().await.unwrap();
+    client.write_all(b"hello").await.unwrap();
+    joined.readable().await.unwrap();
+    assert_eq!(client_identity(&joined).unwrap().user, own);
+}
+
+#[tokio::test]
+async fn the_pipe_of_another_user_is_not_joined() {
+    let name = name("foreign");
+    let foreign = AccessList::with("O:SYD:P(A;;GA;;;WD)").unwrap();
+    let _first = foreign.create(&name, true).unwrap();
+    let refused = AccessList::new(None).unwrap().join(&name).unwrap_err();
+    assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied);
+}
+
 #[test]
 fn groups_count_while_they_are_enabled() {
     let (mandatory, enabled, for_denials, integrity) = (0x1, 0x4, 0x10, 0x60);

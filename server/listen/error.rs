@@ -17,6 +17,15 @@ pub enum BindError {
         /// The path of the socket.
         socket: PathBuf,
     },
+    /// Windows does not grant the pipe to this user.
+    #[error(
+        "cannot listen on {}: Windows refuses the pipe: it is another user's, or only administrators may make it",
+        socket.display()
+    )]
+    NotGranted {
+        /// The path of the pipe.
+        socket: PathBuf,
+    },
     /// A socket that the process was started with cannot be used.
     #[error("cannot use the sockets from the service manager (LISTEN_FDS): {problem}")]
     Inherited {

@@ -15,6 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{
     pipe::PipeLock,
     stream::{Closing, End, Stream},
+    take::{Obstacle, take},
 };
 use crate::policy::accounts;
 
@@ -86,12 +87,12 @@ pub(super) struct Instances {
 }
 
 impl Instances {
-    /// Creates the pipe with its first instance. Must be called inside a runtime.
+    /// Takes the pipe with its first instance. Must be called inside a runtime.
     ///
     /// # Errors
-    /// The operating system's; [`io::ErrorKind::PermissionDenied`] if the pipe exists.
-    pub(super) fn first(name: &str, access: AccessList, lock: Arc<PipeLock>) -> io::Result<Self> {
-        let first = Some(End::new(access.create(name, true)?, Arc::clone(&lock)));
+    /// [`Obstacle`].
+    pub(super) fn first(name: &str, access: AccessList, lock: Arc<PipeLock>) -> Result<Self, Obstacle> {
+        let first = Some(End::new(take(name, &access)?, Arc::clone(&lock)));
         Ok(Self { name: name.to_owned(), access, lock, first, waiting: JoinSet::new(), is_failing: false })
     }
 

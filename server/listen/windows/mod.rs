@@ -9,6 +9,7 @@ mod inherited;
 mod local;
 mod pipe;
 mod stream;
+mod take;
 #[cfg(test)]
 mod tests;
 

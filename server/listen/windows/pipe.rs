@@ -11,6 +11,7 @@ use cardbroker_pipe::{AccessList, Sid};
 use super::{
     accept::{Instances, Listener},
     stream::Closing,
+    take::Obstacle,
 };
 use crate::{config::ListenConfig, listen::BindError};
 
@@ -32,7 +33,8 @@ impl BoundPipe {
     /// inside a runtime.
     ///
     /// # Errors
-    /// [`BindError`], if another broker runs, the path is no pipe's, or two groups are to open it.
+    /// [`BindError`], if another broker runs, the path is no pipe's, two groups are to open it, or Windows does not
+    /// grant it.
     pub(super) fn bind(config: &ListenConfig) -> Result<Self, BindError> {
         let path = &config.socket;
         let failed = |action| move |source| BindError::Io { socket: path.clone(), action, source };
@@ -46,10 +48,11 @@ impl BoundPipe {
         })?;
         let group = group(config).map_err(|problem| BindError::Unfit { socket: path.clone(), problem })?;
         let access = AccessList::new(group.as_ref()).map_err(failed("make its access list"))?;
-        let instances = Instances::first(name, access, Arc::clone(&lock)).map_err(|error| match error.kind() {
-            // Another process has the pipe, or another user a pipe of this name.
-            io::ErrorKind::PermissionDenied => BindError::AlreadyRunning { socket: path.clone() },
-            _ => failed("make the pipe")(error),
+        let instances = Instances::first(name, access, Arc::clone(&lock)).map_err(|obstacle| match obstacle {
+            // A broker with a lock in another folder.
+            Obstacle::Served => BindError::AlreadyRunning { socket: path.clone() },
+            Obstacle::NotGranted => BindError::NotGranted { socket: path.clone() },
+            Obstacle::Io(error) => failed("make the pipe")(error),
         })?;
         Ok(Self { instances, lock })
     }
