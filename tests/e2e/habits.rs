@@ -75,7 +75,17 @@ fn a_handle_that_works_is_kept_for_the_next_card() -> anyhow::Result<()> {
 
 #[test]
 fn the_service_may_stop_with_the_last_reader_and_start_with_the_first() -> anyhow::Result<()> {
-    with(&[Habit::ServiceStops], async |world, habits| {
+    stops_and_starts(&[Habit::ServiceStops])
+}
+
+#[test]
+fn a_code_that_is_none_of_pcsc_ends_a_context_and_not_the_broker() -> anyhow::Result<()> {
+    stops_and_starts(&[Habit::ServiceStops, Habit::DeadContext])
+}
+
+/// Stops and starts the service twice, and sees all of the habits.
+fn stops_and_starts(given: &[Habit]) -> anyhow::Result<()> {
+    with(given, async |world, habits| {
         for _ in 0..2 {
             habits.unplug()?;
             wait_for(&world.broker, READER, ReaderState::Unavailable).await?;
@@ -84,7 +94,7 @@ fn the_service_may_stop_with_the_last_reader_and_start_with_the_first() -> anyho
             let client = world.broker.client().await?;
             assert_eq!(answers(&unit(&client, READER, &[VERIFY, PROTECTED]).send().await?)[0], "9000");
         }
-        assert!(habits.shown(Habit::ServiceStops) > 0);
+        assert!(given.iter().all(|habit| habits.shown(*habit) > 0));
         Ok(())
     })
 }

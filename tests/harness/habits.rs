@@ -22,11 +22,14 @@ pub enum Habit {
     DirectExcludes,
     /// A transaction that idles for more than 5 s ends with a reset (Windows).
     ShortTransaction,
+    /// A context of a service that has stopped is refused with a code that is none of PC/SC's (Windows). Shows only
+    /// beside [`Habit::ServiceStops`].
+    DeadContext,
 }
 
 impl Habit {
     /// All habits, in the order of the library's counts, with their names there.
-    const ALL: [(Self, &str); 7] = [
+    const ALL: [(Self, &str); 8] = [
         (Self::DeadHandle, "dead-handle"),
         (Self::ServiceStops, "service-stops"),
         (Self::ReturnsAtOnce, "returns-at-once"),
@@ -34,6 +37,7 @@ impl Habit {
         (Self::OneProtocol, "one-protocol"),
         (Self::DirectExcludes, "direct-excludes"),
         (Self::ShortTransaction, "short-transaction"),
+        (Self::DeadContext, "dead-context"),
     ];
 }
 

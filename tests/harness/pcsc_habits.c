@@ -25,10 +25,13 @@ enum habit {
     ONE_PROTOCOL,
     DIRECT_EXCLUDES,
     SHORT_TRANSACTION,
+    DEAD_CONTEXT,
     HABITS
 };
-static const char *const HABIT_NAMES[HABITS] = {"dead-handle",  "service-stops",   "returns-at-once",  "no-announcer",
-                                                "one-protocol", "direct-excludes", "short-transaction"};
+static const char *const HABIT_NAMES[HABITS] = {
+    "dead-handle",  "service-stops",   "returns-at-once",   "no-announcer",
+    "one-protocol", "direct-excludes", "short-transaction", "dead-context",
+};
 
 // In the order of `habits.rs`.
 enum call { ESTABLISH, LIST, CHANGE, CONNECT, RECONNECT, STATUS, TRANSMIT, BEGIN, CALLS };
@@ -39,6 +42,8 @@ static const DWORD SLICE = 50;
 // How long a transaction may idle, in s.
 static const time_t MAX_IDLE = 5;
 enum { MOST_THINGS = 1024, MOST_STATES = 64 };
+// The system's own code for a handle that it does not know, which is none of PC/SC's.
+static const LONG ERROR_INVALID_HANDLE = 6;
 
 // A context or a handle of a card, by its number in the library.
 struct thing {
@@ -132,6 +137,12 @@ static int has_ended(struct thing *things, LONG id) {
     return ended;
 }
 
+// The answer of a call on a context whose service has stopped.
+static LONG ended_context(void) {
+    LONG answer = show(SERVICE_STOPS, SCARD_E_SERVICE_STOPPED);
+    return has[DEAD_CONTEXT] ? show(DEAD_CONTEXT, ERROR_INVALID_HANDLE) : answer;
+}
+
 LONG SCardEstablishContext(DWORD scope, LPCVOID one, LPCVOID two, LPSCARDCONTEXT context) {
     count(ESTABLISH);
     pthread_mutex_lock(&lock);
@@ -155,7 +166,7 @@ LONG SCardReleaseContext(SCARDCONTEXT context) {
 LONG SCardListReaders(SCARDCONTEXT context, LPCSTR groups, LPSTR readers, LPDWORD length) {
     count(LIST);
     if (has_ended(contexts, context))
-        return show(SERVICE_STOPS, SCARD_E_SERVICE_STOPPED);
+        return ended_context();
     return REAL(SCardListReaders)(context, groups, readers, length);
 }
 
@@ -189,7 +200,7 @@ static LONG wait_for_change(SCARDCONTEXT context, DWORD timeout, SCARD_READERSTA
         LONG answer = REAL(SCardGetStatusChange)(context, slice, states, number);
         if (has_ended(contexts, context)) {
             set_waits(context, 0);
-            return show(SERVICE_STOPS, SCARD_E_SERVICE_STOPPED);
+            return ended_context();
         }
         int is_last = answer != SCARD_E_TIMEOUT || slice == timeout;
         if (set_waits(context, !is_last))
@@ -223,7 +234,7 @@ static LONG change_without_announcer(SCARDCONTEXT context, SCARD_READERSTATE *st
 LONG SCardGetStatusChange(SCARDCONTEXT context, DWORD timeout, SCARD_READERSTATE *states, DWORD number) {
     count(CHANGE);
     if (has_ended(contexts, context))
-        return show(SERVICE_STOPS, SCARD_E_SERVICE_STOPPED);
+        return ended_context();
     if (number > MOST_STATES)
         abort();
     DWORD known[MOST_STATES];
@@ -247,7 +258,7 @@ LONG SCardConnect(SCARDCONTEXT context, LPCSTR reader, DWORD mode, DWORD protoco
                   LPDWORD protocol) {
     count(CONNECT);
     if (has_ended(contexts, context))
-        return show(SERVICE_STOPS, SCARD_E_SERVICE_STOPPED);
+        return ended_context();
     if (has[DIRECT_EXCLUDES] && mode == SCARD_SHARE_DIRECT) {
         SCARD_READERSTATE state = {.szReader = reader, .dwCurrentState = SCARD_STATE_UNAWARE};
         LONG answer = REAL(SCardGetStatusChange)(context, 0, &state, 1);

@@ -25,7 +25,8 @@ pub(super) fn slot_error(error: Error) -> SlotError {
 }
 
 /// Converts an error of the service itself. Only the listed codes mean that it does not run or was restarted; Windows
-/// also stops it with its last reader.
+/// also stops it with its last reader. There a code that is none of PC/SC's means the same: a context of a service that
+/// was restarted is an unknown handle of the system (`ERROR_INVALID_HANDLE`, 6).
 pub(super) fn service_error(error: Error) -> ServiceError {
     match error {
         Error::SecurityViolation | Error::NoAccess => ServiceError::Denied(error.to_string()),
@@ -35,6 +36,7 @@ pub(super) fn service_error(error: Error) -> ServiceError {
         | Error::CommError
         | Error::InvalidHandle
         | Error::Shutdown => ServiceError::Down(error.to_string()),
+        Error::UnknownError if cfg!(windows) => ServiceError::Down(error.to_string()),
         _ => ServiceError::Refused(error.to_string()),
     }
 }
@@ -93,13 +95,13 @@ mod tests {
             Error::InvalidTarget,
             Error::InsufficientBuffer,
             Error::UnsupportedFeature,
-            Error::UnknownError,
             Error::InternalError,
             Error::NoMemory,
             Error::Timeout,
         ];
         let asks = |error| service_error(error).to_string().contains(HERE.is_it_running);
         assert!(down.into_iter().all(asks) && !refused.into_iter().any(asks));
+        assert_eq!(asks(Error::UnknownError), cfg!(windows));
         for error in refused {
             let told = service_error(error).to_string();
             assert!(
