@@ -229,6 +229,8 @@ impl Server {
         if let Some(problem) = self.tokens_problem.take() {
             reloads.on_unusable_start(&problem);
         }
+        let configured_grace = self.config.shutdown.grace;
+        let mut grace = configured_grace;
         let failure = loop {
             tokio::select! {
                 ended = &mut self.serving => break Some(match ended {
@@ -242,7 +244,10 @@ impl Server {
                 task = self.tasks.failed() => break Some(ServerError::TaskEnded(task)),
                 task = door_failed(self.door.as_mut()) => break Some(ServerError::TaskEnded(task)),
                 signal = signal() => match signal {
-                    Signal::Stop => break None,
+                    stop @ (Signal::Stop | Signal::End) => {
+                        grace = stop.grace(configured_grace);
+                        break None;
+                    }
                     Signal::Reload => {
                         manager.reloading();
                         reloads.on_signal();
@@ -265,13 +270,15 @@ impl Server {
         if let Some(failure) = &failure {
             error!("{failure}");
         }
-        let drain = self.drain(async || while signal().await == Signal::Reload {}).await;
+        if grace < configured_grace {
+            warn!("shutdown.grace is cut: Windows ends this process 5 s after the end of its console");
+        }
+        let drain = self.drain(grace, async || while signal().await == Signal::Reload {}).await;
         manager.finish().await;
         failure.map_or(Ok(drain), Err)
     }
 
-    async fn drain(mut self, mut stop: impl AsyncFnMut()) -> Drain {
-        let grace = self.config.shutdown.grace;
+    async fn drain(mut self, grace: Duration, mut stop: impl AsyncFnMut()) -> Drain {
         info!(grace_seconds = grace.as_secs_f64(), "stopping");
         self.health.set_not_serving::<CardBrokerServiceServer<Edge>>().await;
         self.health.set_service_status("", ServingStatus::NotServing).await;
@@ -284,8 +291,9 @@ impl Server {
         // A stream of another service, such as a health watch, may stay open for as long as its client likes.
         if !self.serving.is_finished() && timeout(CLOSE_TIME, &mut self.serving).await.is_err() {
             self.serving.abort();
+        } else {
+            self.listening.closed().await;
         }
-        self.listening.closed().await;
         drop(self.door);
         drop(self.counts);
         match drain {

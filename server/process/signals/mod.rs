@@ -10,13 +10,45 @@ pub use self::unix::Signals;
 #[cfg(windows)]
 pub use self::windows::Signals;
 
+use std::time::Duration;
+
+/// The longest grace at the end of the console: Windows kills the process 5 s after it has announced that.
+const END_GRACE: Duration = Duration::from_secs(4);
+
 /// The request behind a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
     /// SIGTERM, SIGINT (Ctrl-C), or SIGHUP because the terminal of the daemon was closed: stop the daemon. On Windows
-    /// Ctrl-C, Ctrl-Break, the end of the console or of the system, or the stop of the service.
+    /// Ctrl-C, Ctrl-Break, or the stop of the service.
     Stop,
+    /// The end of the console, of the user's session or of the system on Windows, which kills the daemon soon: stop it
+    /// before that.
+    End,
     /// SIGHUP while the terminal is there, or never was: read configuration and tokens again. On Windows a parameter
     /// change of the service.
     Reload,
+}
+
+impl Signal {
+    /// The grace of a stop by this signal, if `configured` is that of other stops.
+    pub fn grace(self, configured: Duration) -> Duration {
+        match self {
+            Self::End => configured.min(END_GRACE),
+            Self::Stop | Self::Reload => configured,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_the_console_cuts_a_long_grace() {
+        let [short, usual] = [1, 10].map(Duration::from_secs);
+        assert_eq!([short, usual].map(|grace| Signal::Stop.grace(grace)), [short, usual]);
+        assert_eq!([short, usual].map(|grace| Signal::End.grace(grace)), [short, END_GRACE]);
+        // Then half a second for the ends of connections, and another one to the end of the process.
+        assert!(END_GRACE <= Duration::from_secs(4));
+    }
 }

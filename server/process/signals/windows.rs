@@ -4,7 +4,7 @@
 use std::io;
 
 use tokio::signal::windows::{
-    CtrlBreak, CtrlC, CtrlClose, CtrlShutdown, ctrl_break, ctrl_c, ctrl_close, ctrl_shutdown,
+    CtrlBreak, CtrlC, CtrlClose, CtrlLogoff, CtrlShutdown, ctrl_break, ctrl_c, ctrl_close, ctrl_logoff, ctrl_shutdown,
 };
 
 use super::Signal;
@@ -18,11 +18,12 @@ enum Source {
     Manager(&'static Service),
 }
 
-/// Ctrl-C, Ctrl-Break, the end of the console, and the end of the system.
+/// Ctrl-C, Ctrl-Break, and the ends of the console, of the user's session and of the system.
 struct Console {
     interrupt: CtrlC,
     break_key: CtrlBreak,
     close: CtrlClose,
+    logoff: CtrlLogoff,
     shutdown: CtrlShutdown,
 }
 
@@ -38,6 +39,7 @@ impl Signals {
                 interrupt: ctrl_c()?,
                 break_key: ctrl_break()?,
                 close: ctrl_close()?,
+                logoff: ctrl_logoff()?,
                 shutdown: ctrl_shutdown()?,
             }),
         }))
@@ -49,12 +51,12 @@ impl Signals {
             Source::Manager(service) => service.next().await,
             Source::Console(console) => {
                 tokio::select! {
-                    _ = console.interrupt.recv() => {}
-                    _ = console.break_key.recv() => {}
-                    _ = console.close.recv() => {}
-                    _ = console.shutdown.recv() => {}
+                    _ = console.interrupt.recv() => Signal::Stop,
+                    _ = console.break_key.recv() => Signal::Stop,
+                    _ = console.close.recv() => Signal::End,
+                    _ = console.logoff.recv() => Signal::End,
+                    _ = console.shutdown.recv() => Signal::End,
                 }
-                Signal::Stop
             }
         }
     }
