@@ -1,12 +1,13 @@
 //! Every option that C can set reaches the client: seen by what the client prints of its commands and units.
 
-#![cfg(unix)]
-
+#[cfg(unix)]
 use std::{ffi::CString, mem::MaybeUninit, os::unix::net::UnixListener};
 
 use cardbroker_client as client;
 
-use crate::{client::*, commands::*, connect::*, pin_pad::*, turn::*};
+#[cfg(unix)]
+use crate::{client::*, connect::*, turn::*};
+use crate::{commands::*, pin_pad::*};
 
 /// The printed text once the option is set, and its setter.
 type Setter<'a> = (&'a str, &'a dyn Fn(&Commands) -> i32);
@@ -90,6 +91,7 @@ fn every_action_and_option_of_a_pin_pad_reaches_the_client() {
 }
 
 /// Connects to a socket at which nobody answers, which is enough to build a unit.
+#[cfg(unix)]
 fn connected(group: &CString) -> (tempfile::TempDir, UnixListener, Box<Client>) {
     let folder = tempfile::TempDir::new().unwrap();
     let path = folder.path().join("a.sock");
@@ -111,6 +113,7 @@ fn connected(group: &CString) -> (tempfile::TempDir, UnixListener, Box<Client>) 
     (folder, listener, unsafe { Box::from_raw(client) })
 }
 
+#[cfg(unix)]
 #[test]
 fn every_option_of_a_connection_and_a_unit_reaches_the_client() {
     let (_folder, _listener, client) = connected(&CString::new("our-group").unwrap());

@@ -24,8 +24,8 @@ compile() { # gcc or g++, options, source and output
 }
 build() {
     if [ "$profile" != dev ]; then
-        packages='-p cardbroker-server -p cardbroker'
-        cargo build --bins
+        packages='-p cardbroker-server -p cardbroker -p cardbroker-c'
+        cargo build --lib --bins
         return
     fi
     # With the programs of the stories. One command, so that all have the same dependencies.
@@ -35,9 +35,12 @@ build() {
     folder=$target/$triple/debug
     compile gcc -std=c11 client/c/examples/first.c -o "$folder/c-first.exe" || return 1
     compile g++ -std=c++17 -static tests/windows/programs/family.cpp -o "$folder/family.exe" -lwinscard || return 1
+    for test in interface threads; do
+        compile gcc -std=c11 -static "client/c/tests/${test}_test.c" -o "$folder/c-$test-test.exe" -pthread || return 1
+    done
     compile gcc -std=c11 tests/windows/service_control.c -o "$folder/service-control.exe" || return 1
     packages='-p cardbroker-pipe -p cardbroker-local -p cardbroker-apdu-bytes -p cardbroker-proto -p cardbroker-client'
-    packages="$packages -p cardbroker-core -p cardbroker-server -p cardbroker"
+    packages="$packages -p cardbroker-core -p cardbroker-server -p cardbroker -p cardbroker-c"
     cargo test --no-run --lib --bins --message-format=json-render-diagnostics >"$target/windows-tests.json" || return 1
     # The folder of the package, where cargo would start the program, and the program.
     sed -n '/"test":true},"features"/s/.*"manifest_path":"\([^"]*\)\/Cargo.toml".*"executable":"\([^"]*\)".*/\1 \2/p' \

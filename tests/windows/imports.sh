@@ -1,14 +1,13 @@
 #!/bin/sh
 # Checks that the programs import only functions of a list, imports.txt, which was read against what is known of
-# Windows 7. A new function is added there by hand. With the profile debug the same for the library in C, whose exports
-# are those of Linux. Usage: imports.sh PROFILE
+# Windows 7. A new function is added there by hand. The library in C must also export what it does on Linux.
+# Usage: imports.sh PROFILE
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/cache.sh"
 allowed=$here/imports.txt
 failed=0
-programs='cardbrokerd.exe cardbroker.exe'
-[ "$1" != debug ] || programs="$programs cardbroker.dll"
+programs='cardbrokerd.exe cardbroker.exe cardbroker.dll'
 for program in $programs; do
     file=$target/$triple/$1/$program
     # `DLL Name: KERNEL32.dll`, then lines with an address, a hint and a name.
@@ -24,10 +23,8 @@ for program in $programs; do
     fi
     echo "    $program: $(printf '%s\n' "$found" | wc -l) functions"
 done
-if [ "$1" = debug ]; then
-    # Lines with a number in brackets and a name.
-    "$here/in-compiler" x86_64-w64-mingw32-objdump -p "$target/$triple/debug/cardbroker.dll" |
-        sed -n '/Ordinal\/Name Pointer/,$s/^[[:space:]]*\[ *[0-9]*\] //p' | LC_ALL=C sort |
-        diff "$clone/client/c/symbols.golden.txt" - || failed=1
-fi
+# Lines with a number in brackets and a name.
+"$here/in-compiler" x86_64-w64-mingw32-objdump -p "$target/$triple/$1/cardbroker.dll" |
+    sed -n '/Ordinal\/Name Pointer/,$s/^[[:space:]]*\[ *[0-9]*\] //p' | LC_ALL=C sort |
+    diff "$clone/client/c/symbols.golden.txt" - || failed=1
 exit "$failed"

@@ -49,6 +49,16 @@ fn a_program_in_c_uses_a_card_over_the_pipe() -> anyhow::Result<()> {
 }
 
 #[test]
+fn the_c_interface_passes_its_tests_over_the_pipe() -> anyhow::Result<()> {
+    for test in ["c-interface-test", "c-threads-test"] {
+        let broker = Broker::start(None, &["--simulate", "2"])?;
+        let run = run::run(program(test)?.env("CARDBROKER_ENDPOINT", broker.pipe()))?;
+        ensure!(run.code == Some(0) && run.out.trim_end().ends_with(": done"), "{test}: {run:?}");
+    }
+    Ok(())
+}
+
+#[test]
 fn a_rule_with_a_sid_concerns_the_clients_user() -> anyhow::Result<()> {
     let seen = Broker::start(None, &["--simulate", "1"])?.run(&["--json", "broker"])?;
     let sid = seen.out.split("user ").nth(1).and_then(|rest| rest.split('"').next()).context("no user")?;

@@ -4,6 +4,15 @@
 
 #include "check.h"
 
+// An endpoint without a broker, and the beginning of the one with the broker of the test.
+#ifdef _WIN32
+#define NOWHERE "npipe:////./pipe/cardbroker/nowhere"
+#define LOCAL "npipe:/"
+#else
+#define NOWHERE "unix:/nowhere/at.sock"
+#define LOCAL "unix:/"
+#endif
+
 static void versions(void) {
     CHECK(cardbroker_abi() == CARDBROKER_ABI);
     CHECK(strchr(cardbroker_version(), '.') != NULL);
@@ -197,7 +206,7 @@ static void no_broker(void) {
     cardbroker_client *client;
     cardbroker_error *error;
     cardbroker_connect_options *options = cardbroker_connect_options_new();
-    cardbroker_connect_options_set_endpoint(options, "unix:/nowhere/at.sock");
+    cardbroker_connect_options_set_endpoint(options, NOWHERE);
     cardbroker_connect_options_set_connect_timeout_ms(options, 0);
     cardbroker_connect(options, &client, &error);
     CHECK(client == NULL && cardbroker_error_kind(error) == CARDBROKER_ERROR_KIND_NOT_RUNNING);
@@ -299,7 +308,7 @@ int main(void) {
     versions();
     no_broker();
     cardbroker_client *client = connected();
-    CHECK(strncmp(cardbroker_client_endpoint(client), "unix:/", 6) == 0);
+    CHECK(strncmp(cardbroker_client_endpoint(client), LOCAL, strlen(LOCAL)) == 0);
     readers(client);
     broker(client);
     watch(client);

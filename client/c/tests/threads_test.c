@@ -1,11 +1,14 @@
-// Threads and forks: a handle in several threads at once, calls that another thread ends, and a child without exec.
+// Threads and forks: a handle in several threads at once, calls that another thread ends, and a child without exec,
+// which Windows does not have.
 #define _POSIX_C_SOURCE 200809L
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
-#include <sys/wait.h>
 #include <time.h>
+#ifndef _WIN32
+#include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
+#endif
 
 #include "check.h"
 
@@ -158,6 +161,7 @@ static void stop_turn_watch(void) {
     cardbroker_turn_watch_stop(turn_watch);
 }
 
+#ifndef _WIN32
 static int is_forked(cardbroker_error *error) {
     const int is_it = cardbroker_error_kind(error) == CARDBROKER_ERROR_KIND_FORKED &&
                       cardbroker_error_code(error) == CARDBROKER_CODE_FAILED_PRECONDITION &&
@@ -220,6 +224,7 @@ static void fork_beside_handles(void) {
     cardbroker_session_free(session);
     cardbroker_watch_free(watch);
 }
+#endif
 
 int main(void) {
     cardbroker_error *error;
@@ -250,7 +255,9 @@ int main(void) {
     ended(wait_for_turns, stop_turn_watch);
     cardbroker_turn_watch_free(turn_watch);
 
+#ifndef _WIN32
     fork_beside_handles();
+#endif
 
     session = opened();
     ended(wait_for_turn, stop_client);
