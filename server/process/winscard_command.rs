@@ -1,7 +1,7 @@
 //! `cardbroker doctor --winscard`: the check of this machine's PC/SC, for people at the reader. Needs no broker, and
 //! none that holds the readers.
 
-mod second_pipe;
+mod pipes;
 
 use std::{
     env,
@@ -82,7 +82,7 @@ impl WinscardArguments {
         }
         let mut lines = Vec::new();
         let is_checked = self.follow(&told, limit, &mut lines, out, err)?;
-        for line in [second_pipe::line(), second_user()] {
+        for line in pipes::lines().into_iter().chain([second_user()]) {
             self.show(line, &mut lines, out)?;
         }
         if self.json {

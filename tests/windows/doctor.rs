@@ -34,14 +34,16 @@ fn the_check_of_winscard_runs_to_its_end() -> anyhow::Result<()> {
     let told: Value = serde_json::from_str(&run.out)?;
     ensure!(told["system"].as_str().is_some_and(|system| system.contains("Windows")), "{run:?}");
     let steps = told["steps"].as_array().context("no steps")?;
-    for expected in
-        ["service", "readers", "waits", "announcer", "hold", "reset", "direct", "second pipe", "second user"]
-    {
+    let pipes = ["second pipe", "left pipe", "second user"];
+    for expected in ["service", "readers", "waits", "announcer", "hold", "reset", "direct"].into_iter().chain(pipes) {
         let step = steps.iter().find(|step| step["step"] == expected);
         let step = step.with_context(|| format!("no step {expected}: {run:?}"))?;
         ensure!(step["outcome"] != "failed", "{expected}: {run:?}");
     }
     ensure!(steps.iter().all(|step| step["step"] != "end"), "{run:?}");
+    // Wine grants every first instance.
+    let left = steps.iter().find(|step| step["step"] == "left pipe").map(|step| step["text"].to_string());
+    ensure!(left.is_some_and(|text| text.contains("disconnected, granted after ")), "{run:?}");
     Ok(())
 }
 
