@@ -1,9 +1,9 @@
 //! The default pipes of Windows: the user's by the user's SID, and the service's, whose name only administrators can
 //! take.
 
-use std::{fs, path::PathBuf};
+use std::{fmt::Write, path::PathBuf};
 
-use cardbroker_pipe::{ADMINISTRATORS, LOCAL_SERVICE, NETWORK_SERVICE, SYSTEM, own_user};
+use cardbroker_pipe::{ADMINISTRATORS, LOCAL_SERVICE, NETWORK_SERVICE, SYSTEM, own_user, pipe_exists};
 
 use super::{MAX_PIPE_BYTES, PIPES, Place};
 use crate::config_folder::ConfigFolder;
@@ -51,20 +51,38 @@ pub fn default_socket() -> Option<PathBuf> {
 /// The path of the lock of the broker that serves `pipe`, below the folder of the user's or the machine's files, which
 /// need not exist. The pipe alone does not keep a second broker away on every system.
 pub fn lock_place(pipe: &str) -> PathBuf {
-    let safe = |letter: char| if letter.is_ascii_alphanumeric() || letter == '-' { letter } else { '.' };
-    let name: String = pipe.trim_start_matches(PIPES).chars().map(safe).collect();
-    ConfigFolder::of_this_user().path().join(format!("{name}.lock"))
+    ConfigFolder::of_this_user().path().join(format!("{}.lock", file_name(pipe.trim_start_matches(PIPES))))
+}
+
+/// The name of a file for the pipe `name`, another one for each pipe: letters and digits of ASCII and hyphens as they
+/// are, any other byte as `%` and two hexadecimal digits. The system ignores the case of both names.
+fn file_name(name: &str) -> String {
+    let mut safe = String::with_capacity(name.len());
+    for letter in name.chars() {
+        if letter.is_ascii_alphanumeric() || letter == '-' {
+            safe.push(letter);
+            continue;
+        }
+        // Beyond ASCII the escaped bytes would not be equal for both cases.
+        let mut upper = letter.to_uppercase();
+        let letter = if upper.len() == 1 { upper.next().unwrap_or(letter) } else { letter };
+        for byte in letter.encode_utf8(&mut [0; 4]).bytes() {
+            // Writing into a string does not fail.
+            let _ = write!(safe, "%{byte:02X}");
+        }
+    }
+    safe
 }
 
 /// Whether a broker serves the service's pipe. Does not wait.
 pub fn system_answers() -> bool {
-    // A look at the list of pipes: to open the pipe would take an instance of it.
-    let name = SYSTEM_SOCKET.trim_start_matches(PIPES);
-    fs::read_dir(PIPES).is_ok_and(|pipes| pipes.flatten().any(|pipe| pipe.file_name().to_str() == Some(name)))
+    pipe_exists(SYSTEM_SOCKET)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     #[test]
@@ -73,5 +91,17 @@ mod tests {
         let own = PathBuf::from(r"\\.\pipe\cardbroker\S-1-5-21-7");
         assert_eq!(paths("S-1-5-21-7"), [own, SYSTEM_SOCKET.into()]);
         assert_eq!(paths(SYSTEM), [PathBuf::from(SYSTEM_SOCKET)], "the service uses its own pipe only");
+    }
+
+    #[test]
+    fn each_pipe_has_a_lock_file_of_its_own() {
+        let names =
+            [r"cardbroker\a", "cardbroker.a", "cardbroker_a", "cardbroker%5Ca", "a\u{e4}", "a\u{f6}", "a", "a "];
+        let files: HashSet<_> = names.map(|name| lock_place(&format!("{PIPES}{name}"))).into();
+        assert_eq!(files.len(), names.len(), "{files:?}");
+        assert_eq!(file_name(r"cardbroker\S-1-5-21-7"), "cardbroker%5CS-1-5-21-7");
+        // One pipe for the system.
+        assert_eq!(file_name("\u{e4}"), file_name("\u{c4}"));
+        assert_eq!(file_name("a/*?\u{df}"), "a%2F%2A%3F%C3%9F");
     }
 }
