@@ -151,6 +151,7 @@ fn the_service_is_installed_started_stopped_and_removed() -> anyhow::Result<()> 
     let service = Service::prepare()?;
     let installed = service.install()?;
     ensure!(installed.code == Some(0) && installed.out.starts_with("installed the service"), "{installed:?}");
+    ensure!(installed.err.contains("note: only SYSTEM and administrators can open"), "{installed:?}");
     let image = windows("reg", &["query", KEY, "/v", "ImagePath"])?;
     let quoted = format!(r#""{FOLDER}\cardbrokerd.exe" --config {}"#, wine::path(service.config.path()));
     ensure!(image.out.contains(&quoted) && image.out.contains(" service run"), "{image:?}");

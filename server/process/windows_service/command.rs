@@ -23,6 +23,10 @@ use crate::process::{
 /// The line of a removal that waits.
 const DRAINS: &str = "waiting for the running service to finish its commands and stop";
 
+/// The note of an installation.
+const NOTE: &str = "note: only SYSTEM and administrators can open the service's pipe, unless listen.socket_group or \
+                    listen.pipe_group names a group; the readers are those of the machine, not of a remote session";
+
 /// Executes the subcommand. `serve` is the daemon, which `run` calls.
 pub fn execute(command: ServiceCommand, flags: &Flags, serve: fn() -> Exit) -> ExitCode {
     let failed = |exit: Exit, problem: &dyn std::fmt::Display| {
@@ -36,6 +40,7 @@ pub fn execute(command: ServiceCommand, flags: &Flags, serve: fn() -> Exit) -> E
                 Err(problem) => failed(Exit::Failure, &problem),
                 Ok((installed, notes)) => {
                     notes.iter().for_each(|note| telemetry::report(format_args!("note: {note}")));
+                    telemetry::report(NOTE);
                     print(match installed {
                         Installed::New => "installed the service cardbroker; start it: net start cardbroker",
                         Installed::Updated => {
