@@ -1,7 +1,7 @@
 //! The accept loop with clients in this process.
 
 use std::{
-    fs,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -10,7 +10,8 @@ use std::{
 };
 
 use cardbroker_core::{caller::Identity, user::SystemUser};
-use cardbroker_pipe::connect;
+use cardbroker_local::socket::SYSTEM_SOCKET;
+use cardbroker_pipe::{connect, pipe_exists};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::windows::named_pipe::NamedPipeClient,
@@ -19,6 +20,7 @@ use tokio::{
 
 use super::{
     accept::{Listener, MAX_SILENT},
+    default_socket::system_broker,
     pipe::{BoundPipe, PipeLock, group},
     stream::Closing,
 };
@@ -42,12 +44,6 @@ fn listen() -> (Listener, (Arc<PipeLock>, Closing), String) {
     let ((config, pipe), closing) = (config(), Closing::default());
     let (listener, lock) = BoundPipe::bind(&config).unwrap().listen(&closing);
     (listener, (lock, closing), pipe)
-}
-
-/// Whether the system has a pipe of this name.
-fn exists(pipe: &str) -> bool {
-    let name = pipe.strip_prefix(r"\\.\pipe\").unwrap();
-    fs::read_dir(r"\\.\pipe\").unwrap().any(|listed| listed.unwrap().file_name() == name)
 }
 
 /// Waits until the condition holds.
@@ -112,9 +108,9 @@ async fn the_name_goes_though_clients_hold_their_ends() {
     client.write_all(b"hello").await.unwrap();
     let (stream, _) = timeout(LONGEST, listener.accept(|| 1)).await.unwrap().unwrap();
     drop((listener, lock));
-    assert!(exists(&pipe));
+    assert!(pipe_exists(&pipe));
     drop(stream);
-    wait_until(|| !exists(&pipe)).await;
+    wait_until(|| !pipe_exists(&pipe)).await;
     // Nothing is left to wait for.
     timeout(LONGEST, closing.wait()).await.unwrap();
 }
@@ -148,6 +144,18 @@ async fn the_lock_stays_until_the_last_connection_is_closed() {
     drop((stream, client));
     closing.wait().await;
     wait_until(|| BoundPipe::bind(&config).is_ok()).await;
+}
+
+#[tokio::test]
+async fn the_services_broker_is_seen_while_it_serves() {
+    let own = Path::new(r"\\.\pipe\cardbroker\own");
+    assert_eq!(system_broker(own), None);
+    let config = ListenConfig { socket: SYSTEM_SOCKET.into(), ..ListenConfig::default() };
+    let serving = BoundPipe::bind(&config).unwrap();
+    assert_eq!(system_broker(own), Some(Path::new(SYSTEM_SOCKET)));
+    assert_eq!(system_broker(Path::new(SYSTEM_SOCKET)), None, "it is not another one");
+    drop(serving);
+    wait_until(|| system_broker(own).is_none()).await;
 }
 
 #[tokio::test]
