@@ -16,7 +16,9 @@ use self::os::SYSTEM_FOLDER;
 ///
 /// The system's files are never those of a process with a home: they name places that only the service may use.
 ///
-/// On Windows it is `%ProgramData%\cardbroker` for the accounts of services, else `%LOCALAPPDATA%\cardbroker`.
+/// On Windows it is `%ProgramData%\cardbroker` for the accounts of services, else `%LOCALAPPDATA%\cardbroker`. Without
+/// that variable it is the same folder below `%USERPROFILE%`, or else one below that of temporary files, and never that
+/// of the service: a user who made it would own it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigFolder(PathBuf);
 
@@ -88,6 +90,8 @@ mod os {
 
 #[cfg(windows)]
 mod os {
+    use std::{env, path::PathBuf};
+
     use super::{ConfigFolder, absolute, variable};
     use crate::socket::{SYSTEM_SOCKET, default_socket};
 
@@ -99,7 +103,16 @@ mod os {
 
     pub(super) fn of_this_user() -> ConfigFolder {
         let is_service = default_socket().is_some_and(|pipe| pipe.as_os_str() == SYSTEM_SOCKET);
-        if is_service { of_the_service() } else { ConfigFolder::of(absolute(variable("LOCALAPPDATA"))) }
+        if is_service {
+            return of_the_service();
+        }
+        ConfigFolder::of(Some(own(variable("LOCALAPPDATA"), variable("USERPROFILE"))))
+    }
+
+    /// The folder of local data of a user.
+    pub(super) fn own(local: Option<PathBuf>, profile: Option<PathBuf>) -> PathBuf {
+        let in_profile = || Some(absolute(profile)?.join(r"AppData\Local"));
+        absolute(local).or_else(in_profile).unwrap_or_else(env::temp_dir)
     }
 
     pub(super) fn of_the_service() -> ConfigFolder {
@@ -131,6 +144,21 @@ mod tests {
             let folder = ConfigFolder::of(os::own(config, home, is_root));
             assert_eq!(folder.tokens(), PathBuf::from(expected).join("tokens"));
             assert_eq!(folder.configuration(), PathBuf::from(expected).join("cardbrokerd.toml"));
+        }
+    }
+
+    #[cfg(windows)]
+    #[test]
+    fn a_user_never_has_the_folder_of_the_service() {
+        let path = |text: &str| Some(PathBuf::from(text));
+        for (local, profile, expected) in [
+            (path(r"C:\l"), path(r"C:\p"), PathBuf::from(r"C:\l")),
+            (path("l"), path(r"C:\p"), r"C:\p\AppData\Local".into()),
+            (None, path(r"C:\p"), r"C:\p\AppData\Local".into()),
+            (None, path("p"), env::temp_dir()),
+            (None, None, env::temp_dir()),
+        ] {
+            assert_eq!(os::own(local, profile), expected);
         }
     }
 
