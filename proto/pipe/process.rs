@@ -6,7 +6,7 @@ use std::{
 };
 
 use windows_sys::Win32::{
-    Foundation::{ERROR_ACCESS_DENIED, ERROR_INVALID_PARAMETER, FILETIME, WAIT_TIMEOUT},
+    Foundation::{ERROR_ACCESS_DENIED, ERROR_INVALID_PARAMETER, FILETIME, WAIT_OBJECT_0, WAIT_TIMEOUT},
     System::Threading::{
         GetProcessTimes, OpenProcess, PROCESS_QUERY_LIMITED_INFORMATION, PROCESS_SYNCHRONIZE, WaitForSingleObject,
     },
@@ -43,8 +43,10 @@ pub fn process_state(number: u32) -> io::Result<ProcessState> {
     let process = unsafe { OwnedHandle::from_raw_handle(process) };
     // SAFETY: the handle is open, and was opened with the right to wait. Nothing is waited for.
     let waited = unsafe { WaitForSingleObject(process.as_raw_handle(), 0) };
-    if waited != WAIT_TIMEOUT {
-        return Ok(ProcessState::Ended);
+    match waited {
+        WAIT_OBJECT_0 => return Ok(ProcessState::Ended),
+        WAIT_TIMEOUT => {}
+        _ => return Err(io::Error::last_os_error()),
     }
     let zero = FILETIME { dwLowDateTime: 0, dwHighDateTime: 0 };
     let [mut created, mut exited, mut kernel, mut user] = [zero; 4];
