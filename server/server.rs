@@ -294,6 +294,7 @@ impl Server {
         } else {
             self.listening.closed().await;
         }
+        self.listening.remove_endpoint_file().await;
         drop(self.door);
         drop(self.counts);
         match drain {

@@ -113,7 +113,7 @@ pub struct Bound {
 /// it removes both, the socket last. Inherited sockets stay.
 #[derive(Debug)]
 pub struct ListenGuard {
-    _endpoint_file: Option<EndpointGuard>,
+    endpoint_file: Option<EndpointGuard>,
     sockets: Vec<SocketGuard>,
 }
 
@@ -127,6 +127,13 @@ pub enum SocketLoss {
 }
 
 impl ListenGuard {
+    /// Removes the endpoint file, where that may have to wait for other programs. Takes a second at most.
+    pub async fn remove_endpoint_file(&mut self) {
+        if let Some(file) = &mut self.endpoint_file {
+            file.remove().await;
+        }
+    }
+
     /// Waits until the clients have read the last bytes of connections that have ended, where the system does not keep
     /// them. Takes half a second at most.
     pub async fn closed(&self) {
@@ -224,6 +231,6 @@ impl Bound {
             sockets.push(guard);
             DoorListeners::new(door, incoming.numbers(), incoming.budgets())
         });
-        Ok((incoming, door, ListenGuard { _endpoint_file: endpoint_file, sockets }))
+        Ok((incoming, door, ListenGuard { endpoint_file, sockets }))
     }
 }

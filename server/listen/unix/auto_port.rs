@@ -102,6 +102,11 @@ impl AutoPort {
     }
 }
 
+impl EndpointGuard {
+    /// Does nothing: the drop removes the file without waiting.
+    pub(in crate::listen) async fn remove(&mut self) {}
+}
+
 impl fmt::Debug for PublishedFile {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("PublishedFile").field("place", &self.place).finish_non_exhaustive()

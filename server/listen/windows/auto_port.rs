@@ -21,6 +21,7 @@ use cardbroker_local::{
     socket::Place,
 };
 use tempfile::Builder;
+use tokio::time::sleep;
 
 use crate::{caller::own_token::OwnToken, listen::BindError, policy::accounts::own_account};
 
@@ -50,11 +51,12 @@ pub(in crate::listen) struct AutoPort {
     file: EndpointGuard,
 }
 
-/// Keeps the endpoint file at its path. Dropping it removes the file, then releases the lock.
+/// Keeps the endpoint file at its path. Dropping it removes the file if it is still there, then releases the lock.
 #[derive(Debug)]
 pub(in crate::listen) struct EndpointGuard {
-    /// `None` only while it is dropped.
+    /// `None` once the file is being removed.
     held: Option<File>,
+    is_removed: bool,
     place: EndpointPlace,
 }
 
@@ -93,7 +95,7 @@ impl EndpointPlace {
         let (token, text) = OwnToken::make(own_account()).map_err(|error| problem(&self.place, error.to_string()))?;
         let text = endpoint_file::to_text(address, &text, certificate_pem, this_process());
         let held = write(&self.place, &text)?;
-        Ok(AutoPort { token, file: EndpointGuard { held: Some(held), place: self } })
+        Ok(AutoPort { token, file: EndpointGuard { held: Some(held), is_removed: false, place: self } })
     }
 }
 
@@ -109,15 +111,43 @@ impl AutoPort {
     }
 }
 
-impl Drop for EndpointGuard {
-    fn drop(&mut self) {
+impl EndpointGuard {
+    /// Removes the file. Tries again while another program keeps it open, for [`PATIENCE`] at most, and leaves the
+    /// runtime to others meanwhile, unlike the drop.
+    pub(in crate::listen) async fn remove(&mut self) {
+        let begin = Instant::now();
+        let removed = loop {
+            match self.try_remove() {
+                Err(error) if is_held(&error) && begin.elapsed() < PATIENCE => sleep(PAUSE).await,
+                removed => break removed,
+            }
+        };
+        self.on_removed(removed);
+    }
+
+    fn try_remove(&mut self) -> io::Result<()> {
         // Closed first: nobody can remove the file while it is held.
         self.held = None;
-        let path = &self.place.place.path;
-        if let Err(error) = with_patience(|| fs::remove_file(path))
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            tracing::warn!(%error, file = %path.display(), "cannot remove the endpoint file");
+        match fs::remove_file(&self.place.place.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
+    }
+
+    /// Leaves the path alone from now on, and warns if the file stays.
+    fn on_removed(&mut self, removed: io::Result<()>) {
+        self.is_removed = true;
+        if let Err(error) = removed {
+            tracing::warn!(%error, file = %self.place.place.path.display(), "cannot remove the endpoint file");
+        }
+    }
+}
+
+impl Drop for EndpointGuard {
+    fn drop(&mut self) {
+        if !self.is_removed {
+            let removed = with_patience(|| self.try_remove());
+            self.on_removed(removed);
         }
     }
 }
@@ -259,6 +289,24 @@ mod tests {
         let refused = EndpointPlace::take(place.clone()).unwrap().publish(([127, 0, 0, 1], 7).into(), pem);
         assert!(refused.unwrap_err().to_string().contains("another program may have the file open"));
         long.join().unwrap();
+    }
+
+    #[tokio::test]
+    async fn others_work_while_the_file_is_removed() {
+        let (_folder, place) = folder_and_place();
+        let mut guard = published(&place).keep();
+        let file = File::options().read(true).share_mode(READERS_ONLY).open(&place.path).unwrap();
+        let other = async {
+            sleep(PATIENCE / 8).await;
+            assert!(place.path.exists());
+            drop(file);
+        };
+        tokio::join!(guard.remove(), other);
+        assert!(!place.path.exists());
+        // Another broker's by now: the drop leaves it alone.
+        fs::write(&place.path, "other").unwrap();
+        drop(guard);
+        assert!(place.path.exists());
     }
 
     #[test]
