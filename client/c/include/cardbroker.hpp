@@ -1,7 +1,8 @@
 // The C++17 face of the C interface: header-only, with the names of the client in client/cpp, without gRPC.
 #pragma once
 
-#include <cardbroker_convert.hpp>
+#include <cardbroker_broker.hpp>
+#include <cardbroker_turns.hpp>
 
 #include <map>
 
@@ -177,6 +178,13 @@ public:
     /// The address of the broker.
     std::string endpoint() const { return detail::text(cardbroker_client_endpoint(client_.get())); }
 
+    /// The broker's version, features and limits, and this program's caller identity.
+    BrokerInfo broker() const {
+        using Answer = detail::Owned<cardbroker_broker, cardbroker_broker_free>;
+        const auto answer = detail::call<Answer>(cardbroker_client_broker, client_.get());
+        return detail::broker(answer.get());
+    }
+
     /// All readers that this program may see, ordered by name.
     std::vector<Reader> readers() const {
         return listed(detail::call<Readers>(cardbroker_client_readers, client_.get()));
@@ -214,9 +222,17 @@ public:
     /// Follows all readers; reconnects after a loss.
     Watch watch() const { return Watch(detail::call<Watch::Handle>(cardbroker_client_watch, client_.get())); }
 
+    /// Follows the waiting requests of this program, at all readers or at one.
+    TurnWatch watch_turn() const { return turns_at(nullptr); }
+    TurnWatch watch_turn(const ReaderName& reader) const { return turns_at(reader.text().c_str()); }
+
 private:
     using Handle = detail::Owned<cardbroker_client, cardbroker_client_free>;
     using Readers = detail::Owned<cardbroker_readers, cardbroker_readers_free>;
+
+    TurnWatch turns_at(const char* reader) const {
+        return TurnWatch(detail::call<TurnWatch::Handle>(cardbroker_client_watch_turn, client_.get(), reader));
+    }
 
     static std::vector<Reader> listed(const Readers& from) {
         std::vector<Reader> readers;

@@ -33,6 +33,12 @@ inline std::chrono::nanoseconds time(std::uint64_t count) {
     return std::chrono::nanoseconds(static_cast<std::chrono::nanoseconds::rep>(count));
 }
 
+/// A point in time, from nanoseconds since 1970.
+inline std::chrono::system_clock::time_point moment(std::int64_t count) {
+    using Clock = std::chrono::system_clock;
+    return Clock::time_point(std::chrono::duration_cast<Clock::duration>(std::chrono::nanoseconds(count)));
+}
+
 /// A time for a setter; a negative one counts as zero.
 inline std::uint64_t milliseconds(std::chrono::milliseconds time) {
     return time.count() < 0 ? 0 : static_cast<std::uint64_t>(time.count());

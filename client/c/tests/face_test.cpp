@@ -1,4 +1,5 @@
 // The C++ face with a real broker: values, exceptions with their types, and handles that free themselves.
+#include <unistd.h>
 #include <cardbroker.hpp>
 
 #include <cstdlib>
@@ -66,6 +67,14 @@ void units(const Client& client) {
     CHECK(client.transmit(reader, {matching, select_command}).results[0].status_word() == 0x6982);
 }
 
+void description(const Client& client) {
+    const BrokerInfo broker = client.broker();
+    CHECK(!broker.version.empty() && !broker.epoch.empty());
+    CHECK(broker.start_time > std::chrono::system_clock::now() - 1h);
+    CHECK(broker.limits.max_commands == 64 && broker.limits.outcome_lifetime >= 1s && !broker.limits.turn_quantum);
+    CHECK(broker.caller.process_id == getpid() && broker.caller.principal == "user " + std::to_string(geteuid()));
+}
+
 void errors(const Client& client) {
     const auto stopped = failure_of<Stopped>([&] { client.transmit(reader, {read_protected, select_command}); });
     CHECK(stopped.index() == 1 && stopped.partial().results[0].status_word() == 0x6982);
@@ -121,6 +130,23 @@ void watches(const Client& client) {
     CHECK(watch.is_stopped());
 }
 
+void turns(const Client& client) {
+    auto watch = client.watch_turn(reader);
+    CHECK(watch.next(30s)->empty());
+    auto session = client.open_session(reader);
+    std::thread waiting([&] { client.transmit(reader, {select_command}); });
+    std::vector<WaitingTurn> turns;
+    while (turns.empty()) turns = watch.next(30s).value();
+    const WaitingTurn& turn = turns.at(0);
+    CHECK(turns.size() == 1 && turn.reader == reader && !turn.is_session && turn.turns_ahead_count == 1);
+    CHECK(turn.arrive_time < turn.deadline_time && turn.holder && turn.holder->is_own && turn.holder->is_session);
+    session.close();
+    waiting.join();
+    watch.stop();
+    CHECK(!watch.next(30s) && watch.is_stopped());
+    CHECK(failure_of<Error>([&] { client.watch_turn("readers/none").next(30s); }).code() == StatusCode::NotFound);
+}
+
 }  // namespace
 
 int main() {
@@ -129,8 +155,10 @@ int main() {
     const Client copy = client;
     CHECK(copy.endpoint() == client.endpoint());
     units(copy);
+    description(client);
     errors(client);
     sessions(client);
     watches(client);
+    turns(client);
     std::cout << "the C++ face: done\n";
 }
