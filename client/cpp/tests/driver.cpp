@@ -1,77 +1,25 @@
 // The client's driver for the conformance kit (proto/conformance/README.md): reads one JSON object per line, runs its
 // operation through the library's public headers (except for the search for a broker), and prints one JSON object per
-// line.
-#include <cardbroker/cardbroker.h>
-
-#include <functional>
+// line. The C interface's driver is made from it, too.
 #include <iostream>
 #include <map>
 #include <memory>
 #include <stdexcept>
 
 #include "driver_answers.h"
+#include "driver_client.h"
 #include "driver_follower.h"
 #include "driver_messages.h"
-#include "driver_places.h"
+#include "driver_order.h"
 
 namespace cardbroker::driver {
 
 namespace {
 
 using google::protobuf::Struct;
-using google::protobuf::Value;
 
-/// An order: one line of the input.
-class Order {
-public:
-    explicit Order(Struct fields) : fields_(std::move(fields)) {}
-
-    bool has(const std::string& key) const { return fields_.fields().count(key) > 0; }
-    /// The value of a key; null if it is missing.
-    const Value& at(const std::string& key) const {
-        static const Value null;
-        const auto found = fields_.fields().find(key);
-        return found == fields_.fields().end() ? null : found->second;
-    }
-    std::string text(const std::string& key) const { return at(key).string_value(); }
-    double number(const std::string& key) const { return at(key).number_value(); }
-    bool flag(const std::string& key) const { return at(key).bool_value(); }
-    Restart restart() const {
-        if (!has("restart")) return Restart::Automatic;
-        return flag("restart") ? Restart::Now : Restart::Never;
-    }
-    template <typename Message>
-    Message message(const std::string& key) const {
-        Message message;
-        if (has(key)) parse(at(key), message);
-        return message;
-    }
-
-private:
-    Struct fields_;
-};
-
-std::chrono::nanoseconds seconds(double count) {
-    return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::duration<double>(count));
-}
-
-/// Begins the commands or the reset of a session's message; returns a function that waits for the answer.
-std::function<std::string()> begin(Session& session, const Value* transmit, const Value* reset, Restart when) {
-    if (reset) {
-        v1::SessionReset order;
-        parse(*reset, order);
-        auto pending = std::make_shared<PendingReset>(session.begin_reset(static_cast<CardReset>(order.reset()), when));
-        return [pending] {
-            const std::vector<std::uint8_t> atr = pending->get();
-            v1::SessionResetDone done;
-            done.set_atr(std::string(atr.begin(), atr.end()));
-            return json(done);
-        };
-    }
-    v1::SessionTransmit order;
-    if (transmit) parse(*transmit, order);
-    auto pending = std::make_shared<Pending>(session.begin(commands(order.commands()), when));
-    return [pending] { return json(in_session(message(pending->get()))); };
+std::chrono::milliseconds seconds(double count) {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::duration<double>(count));
 }
 
 class Driver {
@@ -80,28 +28,24 @@ public:
         const std::string op = order.text("op");
         if (op == "watch_next" && watch_follower_) return watch_follower_->next();
         if (op == "turn_next" && turn_follower_) return turn_follower_->next();
-        return answer([&] { return (this->*operation(op))(order); }, op == "session_transmit");
+        const auto found = operations.find(op);
+        const auto work = [&] {
+            if (found != operations.end()) return (this->*found->second)(order);
+            return run_own(op, order, session_ ? &*session_ : nullptr);
+        };
+        return answer(work, op == "session_transmit");
     }
 
 private:
     using Operation = std::string (Driver::*)(const Order&);
     static const std::map<std::string, Operation> operations;
 
-    static Operation operation(const std::string& op) {
-        const auto found = operations.find(op);
-        if (found == operations.end()) throw InvalidRequest("op", "unknown operation " + op);
-        return found->second;
-    }
-
     std::string connect(const Order& order) {
         ConnectOptions options;
         options.group = order.text("group");
         options.token_file = order.text("token_file");
-        if (order.has("connect_timeout")) {
-            options.connect_timeout =
-                std::chrono::duration_cast<std::chrono::milliseconds>(seconds(order.number("connect_timeout")));
-        }
-        client_.emplace(Endpoint(order.text("endpoint")), options);
+        if (order.has("connect_timeout")) options.connect_timeout = seconds(order.number("connect_timeout"));
+        client_.emplace(driver::connect(order.text("endpoint"), std::move(options)));
         return "{}";
     }
 
@@ -149,28 +93,13 @@ private:
     }
 
     std::string session_transmit(const Order& order) {
-        return begin(session(), &order.at("request"), nullptr, order.restart())();
+        const auto request = order.message<v1::SessionTransmit>("request");
+        return json(in_session(message(session().transmit(commands(request.commands()), order.restart()))));
     }
 
     std::string session_reset(const Order& order) {
-        return begin(session(), nullptr, &order.at("request"), order.restart())();
-    }
-
-    std::string session_pipeline(const Order& order) {
-        std::vector<std::function<std::string()>> pending;
-        for (const Value& item : order.at("messages").list_value().values()) {
-            const Order one(item.struct_value());
-            try {
-                pending.push_back(begin(session(), one.has("transmit") ? &one.at("transmit") : nullptr,
-                                        one.has("reset") ? &one.at("reset") : nullptr, one.restart()));
-            } catch (const Error&) {
-                pending.push_back(
-                    [error = std::current_exception()]() -> std::string { std::rethrow_exception(error); });
-            }
-        }
-        std::string answers;
-        for (const auto& wait : pending) answers += (answers.empty() ? "" : ", ") + answer(wait, true);
-        return "{\"answers\": [" + answers + "]}";
+        const auto reset = static_cast<CardReset>(order.message<v1::SessionReset>("request").reset());
+        return json(reset_done(session().reset(reset, order.restart())));
     }
 
     std::string session_close(const Order&) {
@@ -183,20 +112,6 @@ private:
         return "{}";
     }
 
-    std::string parse_endpoint(const Order& order) {
-        Struct result;
-        (*result.mutable_fields())["endpoint"].set_string_value(Endpoint(order.text("text")).to_string());
-        return json(result);
-    }
-
-    std::string find(const Order& order) {
-        const Struct& environment = order.at("environment").struct_value();
-        const auto runtime = environment.fields().find("XDG_RUNTIME_DIR");
-        return json(driver::find(static_cast<unsigned>(order.number("uid")),
-                                 runtime == environment.fields().end() ? "" : runtime->second.string_value(),
-                                 order.at("found").struct_value()));
-    }
-
     std::string meaning(const Order& order) {
         Struct result;
         const auto text = cardbroker::meaning(static_cast<std::uint16_t>(order.number("status_word")));
@@ -205,12 +120,12 @@ private:
     }
 
     const Client& client() const {
-        if (!client_) throw InvalidRequest("op", "connect first");
+        if (!client_) throw std::logic_error("connect first");
         return *client_;
     }
 
     Session& session() {
-        if (!session_) throw InvalidRequest("op", "open a session first");
+        if (!session_) throw std::logic_error("open a session first");
         return *session_;
     }
 
@@ -231,11 +146,8 @@ const std::map<std::string, Driver::Operation> Driver::operations{
     {"open", &Driver::open},
     {"session_transmit", &Driver::session_transmit},
     {"session_reset", &Driver::session_reset},
-    {"session_pipeline", &Driver::session_pipeline},
     {"session_close", &Driver::session_close},
     {"session_drop", &Driver::session_drop},
-    {"parse_endpoint", &Driver::parse_endpoint},
-    {"find", &Driver::find},
     {"meaning", &Driver::meaning},
 };
 

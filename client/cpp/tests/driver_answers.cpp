@@ -12,6 +12,12 @@ v1::SessionTransmitted in_session(const v1::TransmitResponse& unit) {
     return transmitted;
 }
 
+v1::SessionResetDone reset_done(const std::vector<std::uint8_t>& atr) {
+    v1::SessionResetDone done;
+    done.set_atr(std::string(atr.begin(), atr.end()));
+    return done;
+}
+
 std::string failed(const char* kind, const Error& error, const std::string& more) {
     return std::string("{\"error\": {\"kind\": \"") + kind +
            "\", \"permanent\": " + (error.is_permanent() ? "true" : "false") +

@@ -1,8 +1,10 @@
 // The driver's answers: the result of an operation, or its error, as one JSON object.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "driver_messages.h"
 
@@ -15,6 +17,9 @@ std::string failed(const char* kind, const Error& error, const std::string& more
 
 /// The part of a unit's outcome that a session has.
 v1::SessionTransmitted in_session(const v1::TransmitResponse& unit);
+
+/// The answer to a reset, with the card's answer to reset.
+v1::SessionResetDone reset_done(const std::vector<std::uint8_t>& atr);
 
 /// Runs the operation; formats its result or its error.
 std::string answer(const std::function<std::string()>& work, bool is_session = false);

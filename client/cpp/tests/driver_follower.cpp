@@ -24,7 +24,7 @@ void follow(Watch& watch, Follower& follower) {
             if (lost->error.is_permanent()) follower.tell(failed("failed", lost->error));
             continue;
         }
-        while (watch.next(std::chrono::nanoseconds(0))) {
+        while (watch.next(std::chrono::milliseconds(0))) {
         }
         std::string now = listed(watch);
         if (now != last) follower.tell(ok(now));

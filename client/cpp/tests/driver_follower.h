@@ -1,8 +1,6 @@
 // The driver's watches, each in a thread of its own: the readers, and its waiting requests.
 #pragma once
 
-#include <cardbroker/cardbroker.h>
-
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -10,6 +8,8 @@
 #include <string>
 #include <thread>
 #include <utility>
+
+#include "driver_client.h"
 
 namespace cardbroker::driver {
 

@@ -14,10 +14,16 @@ namespace {
 using google::protobuf::util::TimeUtil;
 using std::chrono::nanoseconds;
 
+/// Sets an option to a duration of the contract, if it is present.
 template <typename Duration>
-std::optional<nanoseconds> duration(bool is_set, const Duration& wire) {
-    if (!is_set) return std::nullopt;
-    return nanoseconds(TimeUtil::DurationToNanoseconds(wire));
+void set(std::optional<Duration>& option, bool is_present, const google::protobuf::Duration& wire) {
+    if (is_present) option = std::chrono::duration_cast<Duration>(nanoseconds(TimeUtil::DurationToNanoseconds(wire)));
+}
+
+/// Converts a number to the type of the field for it.
+template <typename Number>
+void set(Number& field, std::int32_t wire) {
+    field = static_cast<Number>(wire);
 }
 
 google::protobuf::Timestamp timestamp(std::chrono::system_clock::time_point time) {
@@ -59,11 +65,11 @@ Command action(const v1::Command& wire) {
             command.apdu_template = protect(pad.template_());
             command.operation = static_cast<PinPadOperation>(pad.operation());
             command.encoding = static_cast<PinEncoding>(pad.encoding());
-            command.pin_offset = pad.pin_offset();
-            command.pin_block_length = pad.pin_block_length();
-            command.min_digits = pad.min_digits();
-            command.max_digits = pad.max_digits();
-            command.key_timeout = duration(pad.has_key_timeout(), pad.key_timeout());
+            set(command.pin_offset, pad.pin_offset());
+            set(command.pin_block_length, pad.pin_block_length());
+            set(command.min_digits, pad.min_digits());
+            set(command.max_digits, pad.max_digits());
+            set(command.key_timeout, pad.has_key_timeout(), pad.key_timeout());
             return command;
         }
         case v1::Command::ACTION_NOT_SET:
@@ -73,29 +79,13 @@ Command action(const v1::Command& wire) {
 }
 
 void set_turn(TurnOptions& options, const v1::TurnOptions& turn) {
-    options.wait_timeout = duration(turn.has_wait_timeout(), turn.wait_timeout());
+    set(options.wait_timeout, turn.has_wait_timeout(), turn.wait_timeout());
     options.card = static_cast<CardRequirement>(turn.card());
     options.if_insertion_id = turn.if_insertion_id();
     options.if_state_tag = turn.if_state_tag();
     options.if_not_raised = turn.if_not_raised();
     options.reset_before = static_cast<CardReset>(turn.reset_before());
 }
-
-/// Converts the outcome of one command.
-struct Outcome {
-    v1::CommandResult& wire;
-
-    void operator()(std::monostate) const {}
-    void operator()(const ApduResult& result) const {
-        wire.mutable_apdu()->set_data(text(result.data));
-        wire.mutable_apdu()->set_status_word(result.status_word);
-        wire.mutable_apdu()->set_status_word_source(static_cast<v1::StatusWordSource>(result.status_word_source));
-        wire.mutable_apdu()->set_get_response_count(result.get_response_count);
-    }
-    void operator()(const ControlResult& result) const { wire.mutable_control()->set_data(text(result.data)); }
-    void operator()(const AttributeResult& result) const { wire.mutable_attribute()->set_value(text(result.value)); }
-    void operator()(const PinPadResult& result) const { wire.mutable_pin_pad()->set_status_word(result.status_word); }
-};
 
 }  // namespace
 
@@ -124,7 +114,7 @@ TransmitOptions options(const v1::TransmitRequest& request) {
 SessionOptions options(const v1::SessionOpen& open) {
     SessionOptions options;
     set_turn(options, open.turn());
-    options.idle_timeout = duration(open.has_idle_timeout(), open.idle_timeout());
+    set(options.idle_timeout, open.has_idle_timeout(), open.idle_timeout());
     options.disposition = static_cast<Disposition>(open.disposition());
     return options;
 }
@@ -187,7 +177,7 @@ v1::TransmitResponse message(const Transmitted& transmitted) {
     v1::TransmitResponse message;
     for (const CommandResult& result : transmitted.results) {
         v1::CommandResult& added = *message.add_results();
-        std::visit(Outcome{added}, result.outcome);
+        set_outcome(result, added);
         *added.mutable_card_duration() = wire(result.card_duration);
     }
     message.set_insertion_id(transmitted.insertion_id);

@@ -1,7 +1,6 @@
 // Conversions between the library's public types and the contract's messages, which protobuf reads and writes as JSON.
 #pragma once
 
-#include <cardbroker/cardbroker.h>
 #include <google/protobuf/struct.pb.h>
 
 #include <optional>
@@ -9,6 +8,7 @@
 #include <vector>
 
 #include "cardbroker/v1/service.pb.h"
+#include "driver_client.h"
 
 namespace cardbroker::driver {
 
