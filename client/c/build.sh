@@ -1,6 +1,7 @@
 #!/bin/sh
-# Builds the C interface, its example programs and its tests below target/clients/c: the library in lib, the programs in
-# bin.
+# Builds the C interface below target/clients/c: the library in lib; in bin the example programs and the tests, or only
+# the driver for the conformance kit.
+# Usage: build.sh [driver]
 set -eu
 cd "$(dirname "$0")"
 sources=$(pwd)
@@ -17,6 +18,12 @@ skip() { # package to install
 }
 command -v cc >/dev/null || skip gcc
 command -v c++ >/dev/null || skip g++
+if [ "${1:-}" = driver ]; then
+    command -v make >/dev/null || skip make
+    command -v protoc >/dev/null || skip protobuf-compiler
+    command -v pkg-config >/dev/null || skip pkg-config
+    pkg-config --exists protobuf || skip libprotobuf-dev
+fi
 
 # With the packages that the stories build, so that cargo chooses the same features and compiles nothing twice.
 cargo build --locked --quiet -p cardbroker-c -p cardbroker-server -p cardbroker -p cardbroker-client \
@@ -27,6 +34,14 @@ mkdir -p "$out/lib" "$out/bin"
 for name in libcardbroker.so libcardbroker.so.1; do
     ln -sf "$target/debug/libcardbroker.so" "$out/lib/$name"
 done
+if [ "${1:-}" = driver ]; then
+    mkdir -p "$out/driver"
+    # Without the flags of a make that runs this script.
+    MAKEFLAGS='' make --silent --jobs 2 --directory "$out/driver" --file "$sources/tests/driver.mk" \
+        SOURCES="${sources%/c}" LIBRARY="$out/lib"
+    ln -sf ../driver/conformance_driver "$out/bin/conformance_driver"
+    exit
+fi
 strict="-g -O1 -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror -I$sources/include"
 library="-L$out/lib -lcardbroker -Wl,-rpath,$out/lib -pthread"
 for program in examples/first examples/pairs tests/interface_test tests/threads_test tests/restart_test \

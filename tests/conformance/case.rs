@@ -45,6 +45,8 @@ pub struct Choice {
     pub skip: Vec<String>,
     /// Whether to leave out those that take half a minute or more.
     pub quick: bool,
+    /// None with one of these operations, which the client lacks.
+    pub lacks: Vec<&'static str>,
 }
 
 impl Case {
@@ -54,6 +56,16 @@ impl Case {
             What::Scenario(scenario) => &scenario.name,
             What::Vector(vector) => &vector.name,
             What::Step(step) => &step.name,
+        }
+    }
+
+    /// Whether an order to the driver has this operation.
+    fn has(&self, operation: &str) -> bool {
+        match &self.0 {
+            What::Scenario(scenario) => scenario.has(operation),
+            What::Vector(vector) => vector.has(operation),
+            // The walk has operations that every client has.
+            What::Step(_) => false,
         }
     }
 
@@ -73,7 +85,10 @@ pub fn all(contract: &Contract, kit: &Path, choice: &Choice) -> Result<Vec<Case>
     let cases = scenarios.chain(vectors).chain(steps).map(Case);
     let is_chosen = |case: &Case| {
         let holds = |part: &String| case.name().contains(part.as_str());
-        choice.only.as_ref().is_none_or(holds) && !choice.skip.iter().any(holds) && !(choice.quick && case.is_slow())
+        let is_left_out = choice.skip.iter().any(holds)
+            || choice.quick && case.is_slow()
+            || choice.lacks.iter().any(|operation| case.has(operation));
+        choice.only.as_ref().is_none_or(holds) && !is_left_out
     };
     Ok(cases.filter(is_chosen).collect())
 }

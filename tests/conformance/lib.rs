@@ -8,6 +8,7 @@ mod compare;
 mod connection;
 pub mod contract;
 mod driver;
+pub mod lacks;
 pub mod leave_out;
 mod scenario;
 mod stage;

@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use cardbroker_conformance::{
     case::{self, Choice},
     contract::Contract,
+    lacks,
 };
 use clap::Parser;
 
@@ -31,6 +32,9 @@ struct Arguments {
     /// Leave out the cases that take half a minute or more.
     #[arg(long)]
     quick: bool,
+    /// The client's name in the list of drivers: leave out the cases with operations that it lacks (lacks.rs).
+    #[arg(long, value_name = "NAME")]
+    client: Option<String>,
     /// List the cases, and run none.
     #[arg(long)]
     list: bool,
@@ -57,7 +61,8 @@ async fn main() -> ExitCode {
 async fn run(arguments: &Arguments) -> Result<bool> {
     let contract = Contract::load()?;
     let kit = arguments.kit.clone().or_else(kit).context("no folder proto/conformance here: give --kit")?;
-    let choice = Choice { only: arguments.only.clone(), skip: arguments.skip.clone(), quick: arguments.quick };
+    let lacks = arguments.client.as_deref().map(lacks::of).unwrap_or_default();
+    let choice = Choice { only: arguments.only.clone(), skip: arguments.skip.clone(), quick: arguments.quick, lacks };
     let cases = case::all(&contract, &kit, &choice)?;
     let mut out = io::stdout();
     let Some(driver) = arguments.driver.as_ref().filter(|_| !arguments.list) else {
@@ -67,7 +72,14 @@ async fn run(arguments: &Arguments) -> Result<bool> {
         return Ok(true);
     };
     let count = case::run(&contract, driver, &cases, arguments.jobs, &mut out).await?;
-    writeln!(out, "{} passed, {} failed", count.passed, count.failed)?;
+    let left_out = match choice.lacks.len() {
+        0 => String::new(),
+        _ => {
+            let all = case::all(&contract, &kit, &Choice { lacks: Vec::new(), ..choice.clone() })?.len();
+            format!(", {} left out: the client has no {}", all - cases.len(), choice.lacks.join(", "))
+        }
+    };
+    writeln!(out, "{} passed, {} failed{left_out}", count.passed, count.failed)?;
     Ok(count.failed == 0 && count.passed > 0)
 }
 

@@ -79,6 +79,11 @@ fn parse(stem: &str, json: &Value) -> Result<Scenario> {
 }
 
 impl Scenario {
+    /// Whether an order to the driver has this operation.
+    pub(crate) fn has(&self, operation: &str) -> bool {
+        self.steps.iter().any(|step| step.pointer("/driver/op").is_some_and(|op| op == operation))
+    }
+
     /// Runs the conversation with a driver of its own.
     ///
     /// # Errors

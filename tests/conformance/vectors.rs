@@ -95,6 +95,15 @@ fn text(value: &Value) -> &str {
 }
 
 impl Vector {
+    /// Whether the order to the driver has this operation, of those that a client may lack.
+    pub(crate) fn has(&self, operation: &str) -> bool {
+        match self.kind {
+            Kind::Endpoint => operation == "parse_endpoint",
+            Kind::Place => operation == "find",
+            _ => false,
+        }
+    }
+
     /// Runs the row's check with a connected driver.
     ///
     /// # Errors
