@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{self, Write},
     mem,
-    os::fd::OwnedFd,
+    os::{fd::OwnedFd, unix::net::UnixStream},
     path::{Path, PathBuf},
     process::{Child, ExitStatus},
     thread,
@@ -19,6 +19,7 @@ use super::{
     LONGEST,
     run::{self, Run, cardbroker},
     setup::token_file,
+    windows,
 };
 pub use super::{
     builds::{program, released_daemon},
@@ -41,7 +42,11 @@ impl Setup {
     /// The broker ends, or does not answer within 20 s; the error has its log.
     pub fn start(mut self) -> anyhow::Result<Broker> {
         let plain = if self.plain_tcp { "listen.tcp_plain = true\n" } else { "" };
-        fs::write(self.folder.path().join("cardbrokerd.toml"), format!("{plain}{}", self.configuration))?;
+        let mut text = format!("{plain}{}", self.configuration);
+        if self.windows.is_some() {
+            text = windows::configuration(&text);
+        }
+        fs::write(self.folder.path().join("cardbrokerd.toml"), text)?;
         let process = self.spawn()?;
         let mut broker = Broker { setup: self, process };
         broker.wait_until_ready()?;
@@ -135,7 +140,8 @@ impl Broker {
 
     /// The log so far, as text.
     pub fn log(&self) -> String {
-        fs::read_to_string(self.folder().join("log")).unwrap_or_default()
+        let log = fs::read_to_string(self.folder().join("log")).unwrap_or_default();
+        if self.setup.windows.is_some() { windows::without_noise(&log) } else { log }
     }
 
     /// The log so far, once it has not grown for a moment; after 5 s in any case.
@@ -159,12 +165,17 @@ impl Broker {
         self.setup.inherited_socket()
     }
 
-    /// Sends a signal to the broker's process.
+    /// Sends a signal to the broker's process. The broker for Windows gets what has the same effect.
     ///
     /// # Errors
     /// The broker has ended.
     pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
-        Ok(kill_process(self.pid()?, signal)?)
+        match &self.setup.windows {
+            // Its failure is in the log, too.
+            Some(_) if signal == Signal::HUP => self.cardbroker(&["reload"]).map(drop),
+            Some(_) => Ok(kill_process(self.pid()?, windows::signal(signal))?),
+            None => Ok(kill_process(self.pid()?, signal)?),
+        }
     }
 
     /// Waits until the broker has ended.
@@ -172,7 +183,9 @@ impl Broker {
     /// # Errors
     /// The broker has not ended within 30 s.
     pub fn wait(&mut self) -> anyhow::Result<ExitStatus> {
-        run::wait(&mut self.process, LONGEST).with_context(|| self.log())
+        let status = run::wait(&mut self.process, LONGEST).with_context(|| self.log())?;
+        self.close_gate();
+        Ok(status)
     }
 
     /// Kills the broker (SIGKILL), like a crash.
@@ -182,6 +195,7 @@ impl Broker {
     pub fn kill(&mut self) -> anyhow::Result<()> {
         self.process.kill()?;
         self.process.wait()?;
+        self.close_gate();
         Ok(())
     }
 
@@ -213,14 +227,29 @@ impl Broker {
 
     fn wait_until_ready(&mut self) -> anyhow::Result<()> {
         let deadline = Instant::now() + LONGEST;
-        while std::os::unix::net::UnixStream::connect(self.socket()).is_err() {
+        while !self.is_ready()? {
             let ended = self.process.try_wait()?;
             if ended.is_some() || Instant::now() > deadline {
                 bail!("cardbrokerd did not start ({ended:?}): {}", self.log());
             }
             thread::sleep(Duration::from_millis(5));
         }
-        Ok(())
+        let (socket, pid) = (self.socket(), self.pid()?);
+        self.setup.windows.as_mut().map_or(Ok(()), |gate| gate.open(socket, pid))
+    }
+
+    fn is_ready(&self) -> anyhow::Result<bool> {
+        match &self.setup.windows {
+            Some(gate) => gate.is_served(),
+            None => Ok(UnixStream::connect(self.socket()).is_ok()),
+        }
+    }
+
+    /// Waits until the socket of a broker for Windows has gone with it.
+    fn close_gate(&mut self) {
+        if let Some(gate) = &mut self.setup.windows {
+            gate.close();
+        }
     }
 }
 

@@ -25,6 +25,7 @@ pub mod tls;
 pub mod tmux;
 pub mod users;
 pub mod wakeups;
+pub mod windows;
 
 /// The limit of every wait for an event: far more than it takes, even on a busy machine. Tests wait for a condition up
 /// to this limit; shorter times are measured by the benchmark.

@@ -20,6 +20,7 @@ use super::{
     habits::Habits,
     pcscd::Pcscd,
     run::{self, cardbroker},
+    windows::Gate,
 };
 
 /// The settings of a broker before its start.
@@ -42,6 +43,8 @@ pub struct Setup {
     prefix: Vec<String>,
     /// The sockets that the daemon is started with, instead of making its own.
     inherited: Option<Inherited>,
+    /// The pipe of the broker for Windows; `None` if the broker is that for Linux.
+    pub(super) windows: Option<Gate>,
 }
 
 /// Sockets as a service manager makes them. They stay open when the daemon ends.
@@ -102,6 +105,7 @@ impl Setup {
             daemon: None,
             prefix: Vec::new(),
             inherited: None,
+            windows: Gate::of_environment(),
         })
     }
 
@@ -268,6 +272,9 @@ impl Setup {
 
     /// Starts the process, with the configuration file as it is now.
     pub(super) fn spawn(&mut self) -> anyhow::Result<Child> {
+        if self.windows.is_some() {
+            return self.spawn_on_windows();
+        }
         let folder = self.folder.path();
         let log = match self.log_pipe.take() {
             Some(pipe) => Stdio::from(pipe),
@@ -283,9 +290,7 @@ impl Setup {
         if self.inherited.is_none() {
             line.extend(["--socket".into(), self.socket().into()]);
         }
-        line.extend(["--config".into(), folder.join("cardbrokerd.toml").into()]);
-        line.extend(["--log", self.log_level].map(Into::into));
-        line.extend(self.arguments.iter().map(Into::into));
+        line.extend(self.settings());
         let (stdin, stdout) = match &self.inherited {
             None => (Stdio::null(), Stdio::null()),
             Some(Inherited { socket, second }) => {
@@ -298,6 +303,27 @@ impl Setup {
         let mut command = Command::new(&line[0]);
         command.args(&line[1..]).envs(self.environment.iter().cloned()).stdin(stdin).stdout(stdout).stderr(log);
         command.spawn().context("cannot start cardbrokerd")
+    }
+
+    /// The arguments for the broker on either system.
+    fn settings(&self) -> Vec<OsString> {
+        let mut settings = vec!["--config".into(), self.folder.path().join("cardbrokerd.toml").into()];
+        settings.extend(["--log", self.log_level].map(Into::into));
+        settings.extend(self.arguments.iter().map(Into::into));
+        settings
+    }
+
+    /// Starts the process of the broker for Windows.
+    fn spawn_on_windows(&mut self) -> anyhow::Result<Child> {
+        let is_usual = self.prefix.is_empty() && self.inherited.is_none() && self.daemon.is_none() && !self.released;
+        ensure!(is_usual, "the broker for Windows has no such start");
+        let mut command = self.windows.as_ref().context("no pipe")?.command(&self.settings())?;
+        match self.log_pipe.take() {
+            Some(pipe) => command.stderr(pipe),
+            None => command.env("WINE_OUTPUT", self.folder.path().join("log")),
+        };
+        command.envs(self.environment.iter().cloned()).stdin(Stdio::null()).stdout(Stdio::null());
+        command.spawn().context("cannot start cardbrokerd.exe")
     }
 }
 

@@ -30,6 +30,8 @@ build() {
     cargo build --lib --bins --example pairs || return 1
     # Programs in C and C++, with the library beside them.
     folder=$target/$triple/debug
+    bridge=tests/windows/programs/pipe_bridge.c
+    compile gcc -std=c11 -static "$bridge" -o "$folder/pipe-bridge.exe" -lws2_32 || return 1
     compile gcc -std=c11 client/c/examples/first.c -o "$folder/c-first.exe" || return 1
     compile g++ -std=c++17 -static tests/windows/programs/family.cpp -o "$folder/family.exe" -lwinscard || return 1
     for test in interface threads; do

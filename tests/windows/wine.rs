@@ -14,22 +14,13 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+pub(crate) use cardbroker_tests::harness::windows::{path, program};
 use cardbroker_tests::harness::{
     LONGEST,
     pcscd::Pcscd,
     run::{self, Run},
 };
 use rustix::process::{Pid, Signal, kill_process};
-
-/// A command that runs a program of the Windows build in Wine.
-pub(crate) fn program(name: &str) -> anyhow::Result<Command> {
-    let (wine, folder) = (env::var_os("RUN_IN_WINE"), env::var_os("WINDOWS_PROGRAMS"));
-    let (wine, folder) = wine.zip(folder).context("run the stories by tests/windows/in-wine-namespace")?;
-    let program = PathBuf::from(folder).join(format!("{name}.exe"));
-    let mut command = Command::new(wine);
-    command.arg(program);
-    Ok(command)
-}
 
 /// Runs a program that Windows has, or one by its path there.
 pub(crate) fn windows(program: &str, arguments: &[&str]) -> anyhow::Result<Run> {
@@ -61,11 +52,6 @@ pub(crate) fn claim_endpoint_file() -> MutexGuard<'static, ()> {
 /// Sets the mode of a file, of which Wine makes its access list.
 pub(crate) fn set_mode(path: &Path, mode: u32) -> anyhow::Result<()> {
     Ok(fs::set_permissions(path, fs::Permissions::from_mode(mode))?)
-}
-
-/// A path of this machine as a Windows program writes it.
-pub(crate) fn path(path: &Path) -> String {
-    format!("Z:{}", path.display()).replace('/', r"\")
 }
 
 /// A broker for Windows on a pipe of its own. Dropping kills it.
