@@ -47,6 +47,14 @@ fn ready() -> (CardLifecycle, Instant) {
 }
 
 #[test]
+fn another_answer_to_reset_is_another_status() {
+    let (mut lifecycle, now) = ready();
+    let before = lifecycle.status();
+    lifecycle.on_reset(Ok(CardInfo { atr: vec![0x3B, 0x80], ..card() }), now);
+    assert!(!lifecycle.is_status(&before) && lifecycle.is_status(&lifecycle.status()));
+}
+
+#[test]
 fn an_empty_reader_takes_an_inserted_card() {
     let (mut lifecycle, now) = lifecycle(Own::Always);
     assert_eq!((state(&lifecycle), lifecycle.take_action(now, false)), (State::Unavailable, None));
