@@ -112,6 +112,7 @@ impl From<client::Error> for Box<Error> {
             client::Error::Invalid(failure) => of_failure(CARDBROKER_ERROR_KIND_INVALID, *failure, message),
             client::Error::Failed(failure) => of_failure(CARDBROKER_ERROR_KIND_FAILED, *failure, message),
             client::Error::Stopped { stop, partial } => {
+                let message = stop.failure.message.clone();
                 let error = of_failure(CARDBROKER_ERROR_KIND_STOPPED, stop.failure, message);
                 Box::new(Error { stop: Some((stop.index, Answers::of(*partial))), ..*error })
             }
