@@ -1,5 +1,5 @@
-//! Named pipes: whether the system refuses a second first instance, by which two brokers are told apart, and grants one
-//! after a broker whose client still holds the other end.
+//! Named pipes: whether the system lets only one broker take a name, and whether the name is free again after a broker
+//! whose client still holds its end.
 
 use crate::backend::pcsc::check::Line;
 
