@@ -162,6 +162,10 @@ impl Connection {
 
     /// As [`Connection::settle_turn`]. `has_news`: the handle had news of a change at the beginning of the call.
     pub(super) fn settle_turn_with(&mut self, handle: u32, has_news: bool) {
+        // A turn that came while the client was away still waits for a call that begins it.
+        if !self.has_begun(handle) {
+            return;
+        }
         let Some(before) = self.turns.held(handle).map(|held| held.phase()) else { return };
         let (keeps, exclusive) =
             self.shared.desk.handles(|handles| (handles.keeps_turn(handle), handles.exclusive_reader(handle)));
@@ -172,10 +176,6 @@ impl Connection {
             _ if keeps && !has_news => self.kept(share, exclusive.as_deref()),
             _ => Phase::Resting { has_news },
         };
-        // A turn that came while the client was away still waits for a call that begins it.
-        if !self.has_begun(handle) {
-            return;
-        }
         let idle = self.shared.settings.idle.of(share);
         let Some(held) = self.turns.held(handle) else { return };
         if after != before {
