@@ -34,6 +34,14 @@ async fn waits(program: &mut Program, handle: u32, times: usize) -> Vec<Duration
     waits
 }
 
+/// The program is back for its turn, and a later request is served after it.
+async fn is_served_before(later: JoinHandle<Code>, program: &mut Program, handle: u32) {
+    assert_eq!(program.begin(handle).await, Code::SUCCESS);
+    assert!(!later.is_finished(), "the later one was served first");
+    assert_eq!(program.end(handle, 0).await, Code::SUCCESS);
+    assert_eq!(later.await.unwrap(), Code::SUCCESS);
+}
+
 #[tokio::test]
 async fn a_client_that_is_back_in_time_is_served_before_later_ones() {
     let mut world = World::usual().await;
@@ -42,10 +50,7 @@ async fn a_client_that_is_back_in_time_is_served_before_later_ones() {
     assert_eq!(polling.begin(two).await, Code::SHARING_VIOLATION, "its place is kept");
     assert_eq!(holder.0.end(holder.1, 0).await, Code::SUCCESS);
     let waiting = request(later, three, &mut holder).await;
-    assert_eq!(polling.begin(two).await, Code::SUCCESS);
-    assert!(!waiting.is_finished(), "the later one was served first");
-    assert_eq!(polling.end(two, 0).await, Code::SUCCESS);
-    assert_eq!(waiting.await.unwrap(), Code::SUCCESS);
+    is_served_before(waiting, &mut polling, two).await;
     world.stop().await;
 }
 
@@ -61,10 +66,7 @@ async fn a_client_that_misses_one_turn_is_asked_again() {
     // The client waits again, behind the holder and in front of later ones.
     let waiting = request(later, three, &mut holder).await;
     assert_eq!(holder.0.end(holder.1, 0).await, Code::SUCCESS);
-    assert_eq!(polling.begin(two).await, Code::SUCCESS);
-    assert!(!waiting.is_finished(), "the later one was served first");
-    assert_eq!(polling.end(two, 0).await, Code::SUCCESS);
-    assert_eq!(waiting.await.unwrap(), Code::SUCCESS);
+    is_served_before(waiting, &mut polling, two).await;
     world.stop().await;
 }
 
