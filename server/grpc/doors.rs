@@ -1,6 +1,6 @@
 //! `OpenDoor`: the door for a caller's children that use PC/SC. A private one is open while the stream is.
 
-use std::time::Duration;
+use std::{future::pending, time::Duration};
 
 use cardbroker_core::error::{Failure, Reason};
 use cardbroker_proto::{
@@ -73,18 +73,28 @@ impl Doors {
             missing("the broker has no door for PC/SC programs: its administrator opens one with pcsclite.socket")
         })?;
         if !request.get_ref().is_private {
-            return Ok(Opened { path: doors.main().display().to_string(), _private: None });
+            return Ok(Opened { path: doors.main().display().to_string(), private: None });
         }
         let private = doors.open(&origin.caller, key)?;
-        Ok(Opened { path: private.path().display().to_string(), _private: Some(private) })
+        Ok(Opened { path: private.path().display().to_string(), private: Some(private) })
     }
 }
 
 /// A door that was opened for a stream.
 struct Opened {
     path: String,
-    /// `None` for the main door.
-    _private: Option<PrivateDoor>,
+    /// `None` for the main door, whose end is the end of the broker.
+    private: Option<PrivateDoor>,
+}
+
+impl Opened {
+    /// Waits for the failure of a private door. Cancel-safe.
+    async fn failed(&mut self) -> Failure {
+        match &mut self.private {
+            Some(door) => door.failed().await,
+            None => pending().await,
+        }
+    }
 }
 
 #[tonic::async_trait]
@@ -97,13 +107,16 @@ impl PcscService for Doors {
         let first = OpenDoorResponse { socket: opened.path.clone() };
         let (heartbeat, draining) = (Heartbeat::new(self.heartbeat_interval), self.draining.clone());
         let later = futures_util::stream::unfold(Some((opened, heartbeat, draining)), |state| async {
-            let (opened, mut heartbeat, draining) = state?;
+            let (mut opened, mut heartbeat, draining) = state?;
             let ended = async {
-                draining.cancelled().await;
+                tokio::select! {
+                    () = draining.cancelled() => stopping(),
+                    failure = opened.failed() => failure,
+                }
             };
             match heartbeat.next_or_silence(ended).await {
                 None => Some((Ok(OpenDoorResponse::default()), Some((opened, heartbeat, draining)))),
-                Some(()) => Some((Err(to_status(&stopping(), None)), None)),
+                Some(failure) => Some((Err(to_status(&failure, None)), None)),
             }
         });
         let first = futures_util::stream::once(std::future::ready(Ok(first)));

@@ -108,6 +108,7 @@ impl Connection {
                     self.refresh();
                 }
                 (handle, event) = self.turns.next() => self.on_turn_event(handle, event),
+                Ok(()) = self.member.kept.changed() => self.leave_own_queue(),
                 () = sleep_until(deadline) => {}
                 ended = self.input.gone() => return Err(ended),
             }

@@ -3,6 +3,7 @@
 //! A private door is a convenience and no wall: any process of the opener's user that learns the path may use it.
 
 use std::{
+    future::pending,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -12,6 +13,7 @@ use cardbroker_core::{
     error::{Failure, Reason},
     turns::places::Places,
 };
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
@@ -35,6 +37,8 @@ pub struct PrivateDoors {
 pub struct PrivateDoor {
     socket: PrivateSocket,
     closing: CancellationToken,
+    /// The task that accepts programs at this door; `None` once it has failed.
+    accepting: Option<JoinHandle<()>>,
     user: Principal,
     places: Arc<Mutex<Places<Principal>>>,
 }
@@ -75,8 +79,8 @@ impl PrivateDoors {
         debug!(%caller, socket = %socket.path().display(), "private door opened");
         let closing = self.shared.private();
         let entrance = Entrance::Private { group: key, user: user.clone(), closing: closing.clone() };
-        tokio::spawn(accept(Arc::clone(&self.shared), listener, entrance));
-        Ok(PrivateDoor { socket, closing, user, places: Arc::clone(&self.places) })
+        let accepting = Some(tokio::spawn(accept(Arc::clone(&self.shared), listener, entrance)));
+        Ok(PrivateDoor { socket, closing, accepting, user, places: Arc::clone(&self.places) })
     }
 }
 
@@ -84,6 +88,22 @@ impl PrivateDoor {
     /// The path of the socket.
     pub fn path(&self) -> PathBuf {
         self.socket.path().to_owned()
+    }
+
+    /// Waits until the door accepts no more programs although nobody has closed it, and returns the failure for its
+    /// opener. Cancel-safe; pending for ever after that.
+    pub async fn failed(&mut self) -> Failure {
+        let Some(accepting) = &mut self.accepting else { return pending().await };
+        // An error means that the task has panicked.
+        let _ = accepting.await;
+        self.accepting = None;
+        Failure::not_sent(Reason::Internal, "the private door accepts no more programs: open another one")
+    }
+
+    /// Returns the handle of the task that accepts programs, so that a test can end it.
+    #[cfg(all(test, unix))]
+    pub(crate) fn accepting(&self) -> Option<tokio::task::AbortHandle> {
+        self.accepting.as_ref().map(JoinHandle::abort_handle)
     }
 }
 

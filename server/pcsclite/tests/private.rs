@@ -1,11 +1,14 @@
 //! Private doors: one isolation group each, for one user.
 
-use cardbroker_core::pcsclite::code::Code;
+use std::time::Duration;
+
+use cardbroker_core::{caller::Caller, error::Reason, pcsclite::code::Code, user::example_account};
 
 use super::{
     program::{USER, World},
     terms::{READER, SHARED, TRIES, VERIFY},
 };
+use crate::caller::group::GroupKey;
 
 #[tokio::test]
 async fn a_private_door_is_one_group_of_one_user() {
@@ -42,5 +45,19 @@ async fn a_private_door_that_closes_ends_its_connections_and_its_group() {
     assert!(inside.is_closed().await);
     let (handle, _) = outside.connect(READER, SHARED).await.unwrap();
     assert_eq!(outside.transmit(handle, TRIES).await.unwrap(), [0x63, 0xC3]);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn the_opener_of_a_private_door_learns_that_it_accepts_no_more_programs() {
+    let world = World::usual().await;
+    let folder = tempfile::tempdir().unwrap();
+    let (doors, _guard) = world.private_doors(folder.path());
+    let opener = Caller::local(0, example_account(USER), Some(99), Some(7));
+    let mut door = doors.open(&opener, GroupKey::Caller(opener.key)).unwrap();
+    door.accepting().unwrap().abort();
+    let failure = tokio::time::timeout(Duration::from_secs(10), door.failed()).await.unwrap();
+    assert_eq!(failure.reason, Reason::Internal);
+    assert_eq!(failure.message, "the private door accepts no more programs: open another one");
     world.stop().await;
 }

@@ -146,13 +146,18 @@ impl World {
         (PrivateDoors::new(Arc::clone(&self.shared), door.unwrap().private), guard)
     }
 
+    /// A program of the process with this number, with a shared handle at the first reader.
+    pub(super) async fn program_with_handle(&mut self, pid: u32) -> (Program, u32) {
+        let mut program = self.program(pid, 4).await;
+        let (handle, _) = program.connect(READER, SHARED).await.unwrap();
+        (program, handle)
+    }
+
     /// Programs of one user, each with a shared handle at the first reader.
     pub(super) async fn programs<const COUNT: usize>(&mut self) -> [(Program, u32); COUNT] {
         let mut programs = Vec::new();
         for pid in (1..).take(COUNT) {
-            let mut program = self.program(pid, 4).await;
-            let (handle, _) = program.connect(READER, SHARED).await.unwrap();
-            programs.push((program, handle));
+            programs.push(self.program_with_handle(pid).await);
         }
         programs.try_into().unwrap_or_else(|_| panic!("{COUNT} programs"))
     }
