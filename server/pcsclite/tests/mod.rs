@@ -15,6 +15,7 @@ mod pins;
 mod private;
 mod program;
 mod pulled;
+mod recorded;
 mod refused;
 mod released;
 mod resets;

@@ -203,8 +203,17 @@ impl Program {
     pub(super) async fn send(&mut self, command: u32, body: &[u8], payload: &[u8]) {
         let header = bytes(&[u32::try_from(body.len()).unwrap(), command]);
         for part in [&*header, body, payload] {
-            self.stream.write_all(part).await.unwrap();
+            self.send_bytes(part).await;
         }
+    }
+
+    pub(super) async fn send_bytes(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.unwrap();
+    }
+
+    /// Ends the program's side of the connection.
+    pub(super) async fn finish(&mut self) {
+        self.stream.shutdown().await.unwrap();
     }
 
     pub(super) async fn receive(&mut self, length: usize) -> Vec<u8> {
