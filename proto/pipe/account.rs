@@ -11,7 +11,7 @@ use windows_sys::Win32::{
 };
 
 use crate::{
-    convention::{until_end, with_end},
+    convention::{has_code, until_end, with_end},
     memory::LocalBlock,
     sid::Sid,
 };
@@ -122,5 +122,5 @@ pub(crate) fn to_binary(sid: &Sid) -> io::Result<LocalBlock> {
 /// The result of a look-up that has failed.
 fn none_or_error<T>() -> io::Result<Option<T>> {
     let error = io::Error::last_os_error();
-    if error.raw_os_error() == Some(ERROR_NONE_MAPPED.cast_signed()) { Ok(None) } else { Err(error) }
+    if has_code(&error, ERROR_NONE_MAPPED) { Ok(None) } else { Err(error) }
 }

@@ -11,19 +11,25 @@ use std::{
 
 use tokio::net::windows::named_pipe::NamedPipeClient;
 use windows_sys::Win32::{
-    Foundation::ERROR_FILE_NOT_FOUND,
+    Foundation::{ERROR_FILE_NOT_FOUND, ERROR_PIPE_BUSY},
     Security::{Authorization::SE_KERNEL_OBJECT, OWNER_SECURITY_INFORMATION},
     Storage::FileSystem::{FILE_FLAG_OVERLAPPED, SECURITY_IDENTIFICATION},
     System::Pipes::{NMPWAIT_NOWAIT, WaitNamedPipeW},
 };
 
-use crate::{convention::with_end, descriptor::Information, server::USE_ONLY, sid::Sid};
+use crate::{
+    convention::{has_code, with_end},
+    descriptor::Information,
+    server::USE_ONLY,
+    sid::Sid,
+};
 
 /// Opens an instance of the pipe `name`. Its server may learn this user's name, but not act as this user. Must be
 /// called inside a runtime.
 ///
 /// # Errors
-/// The operating system's: no such pipe (2), all instances are busy (231), or access is denied (5).
+/// The operating system's: there is no such pipe ([`is_missing`]), all its instances are busy ([`is_busy`]), or access
+/// is denied.
 pub fn connect(name: &str) -> io::Result<NamedPipeClient> {
     let mut options = File::options();
     // Not `GENERIC_WRITE`, which asks for the right to create instances, too.
@@ -38,8 +44,18 @@ pub fn pipe_exists(name: &str) -> bool {
     let name = with_end(name);
     // SAFETY: the name is valid UTF-16 with a zero at its end, and outlives the call.
     let has_free_instance = unsafe { WaitNamedPipeW(name.as_ptr(), NMPWAIT_NOWAIT) } != 0;
-    let missing = i32::try_from(ERROR_FILE_NOT_FOUND).ok();
-    has_free_instance || io::Error::last_os_error().raw_os_error() != missing
+    has_free_instance || !is_missing(&io::Error::last_os_error())
+}
+
+/// Whether [`connect`] has failed because there is no pipe of this name.
+pub fn is_missing(error: &io::Error) -> bool {
+    has_code(error, ERROR_FILE_NOT_FOUND)
+}
+
+/// Whether [`connect`] has failed because all instances of the pipe are taken, or all that is left of it are the ends of
+/// clients.
+pub fn is_busy(error: &io::Error) -> bool {
+    has_code(error, ERROR_PIPE_BUSY)
 }
 
 /// The owner of a pipe, from the connection itself: a pipe of the same name that comes later has no influence.

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use windows_sys::Win32::Foundation::ERROR_SUCCESS;
+use windows_sys::Win32::Foundation::{ERROR_SUCCESS, WIN32_ERROR};
 
 /// A text in the system's form.
 pub(crate) fn with_end(text: &str) -> Vec<u16> {
@@ -17,4 +17,9 @@ pub(crate) fn until_end(units: &[u16]) -> String {
 /// The result of a function that returns its error.
 pub(crate) fn checked(code: u32) -> io::Result<()> {
     if code == ERROR_SUCCESS { Ok(()) } else { Err(io::Error::from_raw_os_error(code.cast_signed())) }
+}
+
+/// Whether this is the error with the system's `code`.
+pub(crate) fn has_code(error: &io::Error, code: WIN32_ERROR) -> bool {
+    error.raw_os_error() == Some(code.cast_signed())
 }

@@ -52,7 +52,7 @@ mod well_known;
 #[cfg(windows)]
 pub use self::{
     account::{AccountKind, account_named, account_with},
-    client::{connect, owner_of_pipe, pipe_exists},
+    client::{connect, is_busy, is_missing, owner_of_pipe, pipe_exists},
     event_log::{EventKind, EventSource, register_source, unregister_source},
     file::{Keeper, access_of_file, create_file, create_folder, owner_of_file},
     process::{ProcessState, process_state},

@@ -19,7 +19,7 @@ use windows_sys::Win32::{
     },
 };
 
-use crate::sid::Sid;
+use crate::{convention::has_code, sid::Sid};
 
 /// The bytes that an answer about a token first has room for.
 const ROOM: usize = 4 * 1_024;
@@ -160,7 +160,7 @@ impl Answer {
                 return Ok(Self(words));
             }
             let error = io::Error::last_os_error();
-            let is_short = error.raw_os_error() == Some(ERROR_INSUFFICIENT_BUFFER.cast_signed());
+            let is_short = has_code(&error, ERROR_INSUFFICIENT_BUFFER);
             // The room grows with each turn, up to its maximum.
             match needed as usize {
                 needed if is_short && (room + 1..=MAX_ROOM).contains(&needed) => bytes = needed,

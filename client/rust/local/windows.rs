@@ -7,14 +7,11 @@ use cardbroker_local::{
     socket::{Place, TRUSTED_OWNERS, is_pipe},
     trust::Distrust,
 };
-use cardbroker_pipe::{own_user, owner_of_pipe};
+use cardbroker_pipe::{is_busy, own_user, owner_of_pipe};
 use hyper_util::rt::TokioIo;
 use tokio::{net::windows::named_pipe::NamedPipeClient, time::sleep};
 
 use crate::Endpoint;
-
-/// The system's error while no instance of a pipe is free (`ERROR_PIPE_BUSY`).
-const BUSY: i32 = 231;
 
 /// The pause before the next try of a busy pipe.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
@@ -36,7 +33,7 @@ pub(crate) async fn connect(path: PathBuf, place: Option<Place>) -> io::Result<T
         match cardbroker_pipe::connect(name) {
             Ok(pipe) => break pipe,
             // The caller ends this with its time for an attempt.
-            Err(error) if error.raw_os_error() == Some(BUSY) => sleep(BUSY_PAUSE).await,
+            Err(error) if is_busy(&error) => sleep(BUSY_PAUSE).await,
             Err(error) => return Err(failed(error)),
         }
     };

@@ -9,16 +9,12 @@ use std::{
 };
 
 use cardbroker_local::socket::TRUSTED_OWNERS;
-use cardbroker_pipe::{AccessList, connect, own_user, owner_of_pipe};
+use cardbroker_pipe::{AccessList, connect, is_busy, is_missing, own_user, owner_of_pipe};
 use tokio::net::windows::named_pipe::NamedPipeServer;
 
 /// How long the remains of an earlier broker's pipe may take to go, and the pause between two tries.
 const PATIENCE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(50);
-
-/// The system's errors for a pipe that does not exist, and for one without a free instance.
-const NOT_FOUND: i32 = 2;
-const BUSY: i32 = 231;
 
 /// Why the name cannot be taken.
 #[derive(Debug)]
@@ -76,11 +72,9 @@ fn look(name: &str) -> Look {
                 _ => Look::Foreign,
             }
         }
-        Err(error) => match error.raw_os_error() {
-            Some(NOT_FOUND) => Look::Missing,
-            Some(BUSY) => Look::Busy,
-            _ => Look::Foreign,
-        },
+        Err(error) if is_missing(&error) => Look::Missing,
+        Err(error) if is_busy(&error) => Look::Busy,
+        Err(_) => Look::Foreign,
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 
 use cardbroker_core::{caller::Identity, user::SystemUser};
 use cardbroker_local::socket::SYSTEM_SOCKET;
-use cardbroker_pipe::{connect, pipe_exists};
+use cardbroker_pipe::{connect, is_busy, pipe_exists};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::windows::named_pipe::NamedPipeClient,
@@ -60,7 +60,7 @@ async fn open(pipe: &str) -> NamedPipeClient {
     loop {
         match connect(pipe) {
             Ok(client) => return client,
-            Err(error) => assert_eq!(error.raw_os_error(), Some(231)),
+            Err(error) => assert!(is_busy(&error), "{error}"),
         }
         sleep(Duration::from_millis(5)).await;
     }
