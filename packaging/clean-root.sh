@@ -27,6 +27,7 @@ if [ "$(cat "$root.stamp" 2>/dev/null)" != "$state" ]; then
     # The Python client's dependencies, for the system's Python: this machine may have another version.
     version=$(chroot "$root" python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')
     [ -x "$tools/packagers/bin/pip" ] || .ci/setup package >&2
+    # shellcheck disable=SC2046 # Each line of sed is a requirement without spaces.
     "$tools/packagers/bin/pip" install --quiet --disable-pip-version-check --root-user-action=ignore --no-compile \
         --only-binary=:all: --python-version "$version" --target "$root/usr/local/lib/python$version/dist-packages" \
         $(sed -n '/^grpcio==/p; /^protobuf==/p; /^googleapis-common-protos==/p' client/python/tools.txt)

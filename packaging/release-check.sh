@@ -46,7 +46,7 @@ packaged_daemon() {
 
 start() { # folder of the programs
     stop
-    mkdir -p -m 700 "$work/run"
+    [ -d "$work/run" ] || mkdir -m 700 "$work/run"
     "$1/cardbrokerd" --config /dev/null --simulate 1 --socket "$work/run/cardbroker.sock" 2>>"$work/daemon.log" &
     broker=$!
     export CARDBROKER_ENDPOINT="unix:$work/run/cardbroker.sock"
@@ -54,7 +54,7 @@ start() { # folder of the programs
 }
 
 stop() {
-    [ -z "$broker" ] || { kill "$broker" 2>/dev/null && wait "$broker" || true; }
+    [ -z "$broker" ] || { kill "$broker" 2>/dev/null && wait "$broker"; } || true
     broker=
 }
 
@@ -205,11 +205,11 @@ older() {
     "$work/venv-older/bin/pip" install --quiet --disable-pip-version-check "$work/older/client/python"
     "$work/venv-this/bin/pip" install --quiet --disable-pip-version-check "$root/client/python"
     packaged_daemon
-    unit='reader 00A4040006F0434152440100 00B2010410'
-    reads "$work/older-target/debug/cardbroker" transmit $unit
+    set -- reader 00A4040006F0434152440100 00B2010410
+    reads "$work/older-target/debug/cardbroker" transmit "$@"
     reads "$work/venv-older/bin/python" "$work/older/client/python/examples/first.py"
     start "$work/older-target/debug"
-    reads "$work/package/usr/bin/cardbroker" transmit $unit
+    reads "$work/package/usr/bin/cardbroker" transmit "$@"
     reads "$work/venv-this/bin/python" "$root/client/python/examples/first.py"
 }
 

@@ -42,14 +42,14 @@ if [ "${1:-}" = driver ]; then
     ln -sf ../driver/conformance_driver "$out/bin/conformance_driver"
     exit
 fi
-strict="-g -O1 -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror -I$sources/include"
-library="-L$out/lib -lcardbroker -Wl,-rpath,$out/lib -pthread"
+compile() { # compiler and standard, source and program
+    "$@" -g -O1 -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror -I"$sources/include" \
+        -L"$out/lib" -lcardbroker -Wl,-rpath,"$out/lib" -pthread
+}
 for program in examples/first examples/pairs tests/interface_test tests/threads_test tests/restart_test \
     tests/wiping_test; do
-    # shellcheck disable=SC2086
-    cc -std=c11 $strict "$sources/$program.c" -o "$out/bin/${program##*/}" $library
+    compile cc -std=c11 "$sources/$program.c" -o "$out/bin/${program##*/}"
 done
 for program in examples/watch tests/face_test; do
-    # shellcheck disable=SC2086
-    c++ -std=c++17 $strict "$sources/$program.cpp" -o "$out/bin/${program##*/}" $library
+    compile c++ -std=c++17 "$sources/$program.cpp" -o "$out/bin/${program##*/}"
 done

@@ -28,8 +28,8 @@ if [ ! -x "$tools/bin/clang-format" ]; then
     "$tools/bin/pip" install --quiet --disable-pip-version-check "clang-format==$clang_format_version"
 fi
 # The other headers are generated.
-find "$sources" -name '*.c' -o -name '*.cpp' -o -name 'check.h' -o -name '*.hpp' ! -name '*_enums.hpp' |
-    xargs "$tools/bin/clang-format" --dry-run --Werror
+find "$sources" \( -name '*.c' -o -name '*.cpp' -o -name 'check.h' -o -name '*.hpp' ! -name '*_enums.hpp' \) \
+    -exec "$tools/bin/clang-format" --dry-run --Werror {} +
 
 step "exported symbols"
 nm -D --defined-only "$out/lib/libcardbroker.so" | sed 's/.* //' | LC_ALL=C sort >"$out/symbols.txt"
@@ -97,6 +97,6 @@ fi
 step "installed, by pkg-config"
 "$sources/install.sh" "$out/lib/libcardbroker.so" "$folder/installed" >/dev/null
 export PKG_CONFIG_PATH="$folder/installed/lib/pkgconfig"
-# shellcheck disable=SC2046
+# shellcheck disable=SC2046 # pkg-config prints a list of options.
 cc -std=c11 "$sources/examples/first.c" -o "$folder/installed/first" $(pkg-config --cflags --libs cardbroker)
 LD_LIBRARY_PATH="$folder/installed/lib" tested "$folder/installed/first" >/dev/null

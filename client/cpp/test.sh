@@ -42,7 +42,7 @@ if [ ! -x "$tools/bin/clang-format" ]; then
     python3 -m venv "$tools"
     quietly tools "$tools/bin/pip" install --quiet --disable-pip-version-check "clang-format==$clang_format_version"
 fi
-find "$sources" -name '*.h' -o -name '*.cpp' | xargs "$tools/bin/clang-format" --dry-run --Werror
+find "$sources" \( -name '*.h' -o -name '*.cpp' \) -exec "$tools/bin/clang-format" --dry-run --Werror {} +
 
 step "tests, with sanitizers"
 [ -e "$out/sanitized/Makefile" ] ||

@@ -48,7 +48,7 @@ if [ ! -x "$venv/bin/python" ] || stale tools.stamp tools.txt; then
     done_with tools.stamp
 fi
 
-# shellcheck disable=SC2046
+# shellcheck disable=SC2046 # No name of these files has a space.
 set -- $(find src ../../proto/cardbroker -type f -name '*.p*' | LC_ALL=C sort) pyproject.toml hatch_build.py README.md
 if stale package.stamp "$@"; then
     rm -rf "$output/package" "$output/bare"

@@ -11,7 +11,7 @@ cargo() { # subcommand and arguments
     command=$1
     shift
     "$here/in-compiler" cargo "$command" --locked --quiet -Zbuild-std=std,panic_abort --target "$triple" \
-        --profile "$profile" $packages "$@"
+        --profile "$profile" "$@"
 }
 compile() { # gcc or g++, options, source and output
     compiler=$1
@@ -21,13 +21,12 @@ compile() { # gcc or g++, options, source and output
 }
 build() {
     if [ "$profile" != dev ]; then
-        packages='-p cardbroker-server -p cardbroker -p cardbroker-c'
-        cargo build --lib --bins
+        cargo build --lib --bins -p cardbroker-server -p cardbroker -p cardbroker-c
         return
     fi
     # With the programs of the stories. One command, so that all have the same dependencies.
-    packages='-p cardbroker-server -p cardbroker -p cardbroker-client -p cardbroker-windows -p cardbroker-c'
-    cargo build --lib --bins --example pairs || return 1
+    cargo build --lib --bins --example pairs -p cardbroker-server -p cardbroker -p cardbroker-client \
+        -p cardbroker-windows -p cardbroker-c || return 1
     # Programs in C and C++, with the library beside them.
     folder=$target/$triple/debug
     bridge=tests/windows/programs/pipe_bridge.c
@@ -39,9 +38,9 @@ build() {
     done
     compile gcc -std=c11 tests/windows/programs/ctrl_break.c -o "$folder/ctrl-break.exe" || return 1
     compile gcc -std=c11 tests/windows/programs/service_control.c -o "$folder/service-control.exe" || return 1
-    packages='-p cardbroker-pipe -p cardbroker-local -p cardbroker-apdu-bytes -p cardbroker-proto -p cardbroker-client'
-    packages="$packages -p cardbroker-core -p cardbroker-server -p cardbroker -p cardbroker-c"
-    cargo test --no-run --lib --bins --message-format=json-render-diagnostics >"$target/windows-tests.json" || return 1
+    cargo test --no-run --lib --bins --message-format=json-render-diagnostics -p cardbroker-pipe -p cardbroker-local \
+        -p cardbroker-apdu-bytes -p cardbroker-proto -p cardbroker-client -p cardbroker-core -p cardbroker-server \
+        -p cardbroker -p cardbroker-c >"$target/windows-tests.json" || return 1
     # The folder of the package, where cargo would start the program, and the program.
     sed -n '/"test":true},"features"/s/.*"manifest_path":"\([^"]*\)\/Cargo.toml".*"executable":"\([^"]*\)".*/\1 \2/p' \
         "$target/windows-tests.json" >"$target/windows-tests"

@@ -31,7 +31,7 @@ wait_for() { # what, condition with its arguments
     done
 }
 
-config=Z:$(echo "$folder/c.toml" | tr / '\\')
+config=Z:$(echo "$folder/c.toml" | sed 's,/,\\,g')
 # The first program of Wine, which lives until the end: Wine ends all services with the last other program.
 "$RUN_IN_WINE" "$WINDOWS_PROGRAMS/cardbrokerd.exe" --simulate 1 --socket "$pipe-other" >"$folder/events" 2>&1 &
 other=$!

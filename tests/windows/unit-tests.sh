@@ -10,7 +10,7 @@ while read -r folder program; do
     counts=$(printf '%s\n' "$output" | tr -d '\r' |
         sed -n 's/^test result: [a-zA-Z]*\. \([0-9]*\) passed; \([0-9]*\) failed; \([0-9]*\) ignored.*/\1 \2 \3/p')
     # A program that ends without a result has failed.
-    # shellcheck disable=SC2086
+    # shellcheck disable=SC2086 # Three numbers.
     set -- ${counts:-0 1 0}
     name=$(basename "$program" | sed 's/-[0-9a-f]*\.exe$//')
     printf '    %-28s %s passed, %s failed, %s ignored\n' "$name" "$1" "$2" "$3"

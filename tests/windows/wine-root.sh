@@ -29,7 +29,7 @@ make_root() {
         sed -n 's/ bookworm$//p' | grep -m 1 debian) || archive=http://deb.debian.org/debian
     echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $archive trixie main" >"$meta/sources.list"
     apt_for_trixie update
-    # shellcheck disable=SC2086
+    # shellcheck disable=SC2086 # A list of names.
     (cd "$meta/archives" && apt_for_trixie download $packages)
     for folder in bin sbin lib lib64; do
         mkdir -p "$root/usr/$folder"

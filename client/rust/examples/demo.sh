@@ -30,7 +30,7 @@ export CARDBROKER_ENDPOINT="unix:$folder/cardbroker.sock"
 tries=0
 until "$programs/cardbroker" readers 2>/dev/null | grep -q READY; do
     tries=$((tries + 1))
-    [ "$tries" -lt 100 ] && kill -0 "$broker" 2>/dev/null || fail "no broker with a card within 10 seconds"
+    { [ "$tries" -lt 100 ] && kill -0 "$broker" 2>/dev/null; } || fail "no broker with a card within 10 seconds"
     sleep 0.1
 done
 
@@ -38,7 +38,7 @@ done
 play() {
     timeout 120 "$programs/examples/pairs" "$reader" "$pairs" "$1" >"$folder/a" & a=$!
     timeout 120 "$programs/examples/pairs" "$reader" "$pairs" "$1" >"$folder/b" & b=$!
-    wait "$a" && wait "$b" || fail "a client failed"
+    { wait "$a" && wait "$b"; } || fail "a client failed"
     echo "   program A: $(cat "$folder/a")"
     echo "   program B: $(cat "$folder/b")"
     read -r lost_a _ <"$folder/a"
