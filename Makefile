@@ -137,8 +137,9 @@ $(call step,$(BUF) breaking proto --against $(1))
 
 endef
 
-lint: ## format, clippy, documentation, contract, licences, advisories
+lint: ## format, clippy, documentation, shell scripts, contract, licences, advisories
 	$(call step,.ci/setup lint)
+	$(call step,.ci/shellcheck)
 	$(call step,cargo fmt --all --check)
 	$(call step,cargo clippy --locked --workspace --all-targets -- -D warnings)
 # Not among all targets, because it needs the programs for Windows.
