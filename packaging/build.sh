@@ -16,7 +16,7 @@ done
 
 cp -R packaging/debian packaging/systemd packaging/cardbrokerd.toml packaging/sysusers.conf \
     packaging/tmpfiles.conf packaging/polkit.rules README.md docs/command-line.md docs/diagnostics.md \
-    docs/operating.md docs/security.md docs/tcp.md LICENSE-* "$out"
+    docs/operating.md docs/pin-guard.md docs/security.md docs/tcp.md LICENSE-* "$out"
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1)
 sed "s/VERSION/$version/" packaging/package.toml >"$out/Cargo.toml"
 : >"$out/lib.rs"

@@ -55,7 +55,7 @@
 //!
 //! A correct PIN that is refused does more harm than a lost try, so in doubt a command passes. The guard does not
 //! compare commands without data (they query the counter), secure messaging, proprietary classes, and chains of more
-//! than 1,024 bytes; `docs/security.md` has the whole list. A reset forgets nothing: the PIN stays the same. Three
+//! than 1,024 bytes; `docs/pin-guard.md` has the whole list. A reset forgets nothing: the PIN stays the same. Three
 //! kinds of commands always count as harmless, because a program that sends them between its tries would otherwise use
 //! up all tries: queries, commands that stay in the reader, and writes to files. A few cards keep PINs in files;
 //! `pin_guard = false` is for them.
