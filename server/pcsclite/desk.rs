@@ -183,6 +183,7 @@ impl Desk {
             name: &reader.names.display_name,
             status: &reader.status,
             sharing: handles.sharing(member.process, &reader.name),
+            protocol: handles.protocol(member.process, &reader.name, &reader.status.insertion_id),
         });
         if process.states.update(seen, readers.moves()) {
             process.changed.send_replace(process.states.revision());

@@ -107,6 +107,11 @@ impl Known {
         self.told = Some(code);
     }
 
+    /// Whether the handle was connected to this insertion.
+    pub(super) fn is_of(&self, insertion: &str) -> bool {
+        self.insertion == insertion
+    }
+
     /// Whether the handle was connected to a card, which may be gone by now.
     pub(super) fn has_card(&self) -> bool {
         !self.insertion.is_empty()

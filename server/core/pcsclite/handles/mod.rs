@@ -183,6 +183,14 @@ impl<U: Clone + Eq + Hash> Handles<U> {
         })
     }
 
+    /// The bit of the protocol that the process's handles have agreed on with this insertion of the reader's card; 0
+    /// without such a handle.
+    pub fn protocol(&self, process: u64, reader: &str, insertion: &str) -> u32 {
+        let is_own = |handle: &&Handle<U>| handle.at.process == process && &*handle.at.reader == reader;
+        let mut own = self.handles.values().filter(is_own).filter(|handle| handle.known.is_of(insertion));
+        own.find_map(|handle| (handle.at.protocol != 0).then_some(handle.at.protocol)).unwrap_or_default()
+    }
+
     fn resets_of(&self, reader: &Arc<str>) -> u64 {
         self.resets.get(reader).copied().unwrap_or_default()
     }

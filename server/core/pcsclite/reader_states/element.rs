@@ -32,10 +32,14 @@ pub(super) struct Place {
 impl Place {
     /// The place of a reader, whose process is shown this `status`.
     pub(super) fn new(seen: &SeenReader<'_>, status: ReaderStatus, reinsertions: u32) -> Self {
-        let SeenReader { id, sharing, .. } = *seen;
+        let SeenReader { id, sharing, protocol, .. } = *seen;
         let name = shown_name(seen.name).to_owned();
         let atr = status.atr.get(..ATR_BYTES).unwrap_or(&status.atr);
         let sharing = if seen.status.state == State::HeldElsewhere { EXCLUSIVE } else { sharing };
+        let protocol = match protocol_bit(status.protocol) {
+            0 if shows_card(&status) => protocol,
+            bit => bit,
+        };
         let mut element = [0; ELEMENT_BYTES];
         let mut put = |offset: usize, bytes: &[u8]| {
             if let Some(field) = element.get_mut(offset..offset + bytes.len()) {
@@ -48,7 +52,7 @@ impl Place {
         put(136, &sharing.to_ne_bytes());
         put(140, atr);
         put(176, &u32::try_from(atr.len()).unwrap_or(0).to_ne_bytes());
-        put(180, &protocol_bit(status.protocol).to_ne_bytes());
+        put(180, &protocol.to_ne_bytes());
         Self { id: Arc::clone(id), name, status, element }
     }
 

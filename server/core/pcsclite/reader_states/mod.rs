@@ -36,6 +36,9 @@ pub struct SeenReader<'a> {
     /// The number of the process's open handles, or [`EXCLUSIVE`]. Handles of other processes are not counted: programs
     /// take their traces for a removal of the card.
     pub sharing: i32,
+    /// The bit of the protocol that the process's handles have agreed on with the card, or 0. It is shown while the
+    /// broker has released the card, and has no protocol with it.
+    pub protocol: u32,
 }
 
 /// The readers that one process sees.

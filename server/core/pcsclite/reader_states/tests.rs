@@ -34,7 +34,9 @@ fn id(name: &str) -> Arc<str> {
 #[test]
 fn an_element_has_the_layout_of_pcsc_lite() {
     let (mut states, id, status) = (ReaderStates::default(), id("a"), status(State::Ready, 1));
-    assert!(states.update([SeenReader { id: &id, name: "Reader A 00 00", status: &status, sharing: 2 }], 0));
+    assert!(
+        states.update([SeenReader { id: &id, name: "Reader A 00 00", status: &status, sharing: 2, protocol: 0 }], 0)
+    );
     let array = states.array(OLD_ELEMENTS);
     assert_eq!((array.len(), &array[..16]), (16 * 184, &b"Reader A 00 00\0\0"[..]));
     assert_eq!([128, 132, 136, 176, 180].map(|offset| word(&array, offset)), [1, 0x34, 2, 4, 2]);
@@ -67,7 +69,7 @@ fn a_card_stays_shown_while_it_is_taken_again() {
     let (mut states, id) = (ReaderStates::default(), id("a"));
     let mut show = |state, count| {
         let status = status(state, count);
-        states.update([SeenReader { id: &id, name: "a", status: &status, sharing: 1 }], 0);
+        states.update([SeenReader { id: &id, name: "a", status: &status, sharing: 1, protocol: 0 }], 0);
         let array = states.array(OLD_ELEMENTS);
         [128, 132, 176].map(|offset| word(&array, offset))
     };
@@ -88,14 +90,28 @@ fn each_state_has_its_bits() {
     let states = [State::Ready, State::Empty, State::Settling, State::Mute, State::Unavailable];
     assert_eq!(states.map(|state| bits(&status(state, 1))), [0x34, 2, 2, 0x0C, 1]);
     let held = status(State::HeldElsewhere, 1);
-    let place = Place::new(&SeenReader { id: &id("a"), name: "a", status: &held, sharing: 0 }, held.clone(), 0);
+    let place =
+        Place::new(&SeenReader { id: &id("a"), name: "a", status: &held, sharing: 0, protocol: 0 }, held.clone(), 0);
     assert_eq!(word(&place.element, 136), u32::MAX);
+}
+
+#[test]
+fn a_released_card_has_the_protocol_of_the_processs_handles() {
+    let id = id("a");
+    let protocol = |status: &ReaderStatus| {
+        let seen = SeenReader { id: &id, name: "a", status, sharing: 1, protocol: 2 };
+        word(&Place::new(&seen, status.clone(), 0).element, 180)
+    };
+    let ready = status(State::Ready, 1);
+    assert_eq!(protocol(&ReaderStatus { protocol: None, ..ready.clone() }), 2);
+    assert_eq!(protocol(&ReaderStatus { protocol: Some(Protocol::T0), ..ready }), 1);
+    assert_eq!(protocol(&status(State::Empty, 1)), 0);
 }
 
 #[test]
 fn the_counter_of_readers_starts_at_one_and_is_never_zero() {
     let (id, card) = (id("a"), status(State::Ready, 1));
-    let seen = || SeenReader { id: &id, name: "a", status: &card, sharing: 0 };
+    let seen = || SeenReader { id: &id, name: "a", status: &card, sharing: 0, protocol: 0 };
     let mut states = ReaderStates::default();
     assert_eq!(states.events(), 1);
     states.update([], 0);
@@ -134,6 +150,7 @@ fn a_reader_keeps_its_place_and_a_new_one_takes_the_first_free_place() {
                 name: &names[number],
                 status: &card,
                 sharing: 0,
+                protocol: 0,
             });
             let (revision, has_changed) = (states.revision(), states.update(seen, 0));
             prop_assert_eq!(states.revision() != revision, has_changed);
