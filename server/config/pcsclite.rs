@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use cardbroker_core::pcsclite::handles::ExclusiveRule;
-use cardbroker_local::socket::default_socket;
+use cardbroker_local::socket::{SYSTEM_SOCKET, default_socket};
 use serde::{Deserialize, Serialize};
 
 use super::ListenConfig;
@@ -27,13 +27,17 @@ impl PcscliteConfig {
     /// Replaces an automatic socket by its path, or by none if the door is closed: it opens by itself only beside the
     /// user's default socket, in a folder that nobody else can enter.
     pub fn resolve(&mut self, listen: &ListenConfig) {
+        self.resolve_beside(listen, default_socket());
+    }
+
+    fn resolve_beside(&mut self, listen: &ListenConfig, default: Option<PathBuf>) {
         if self.socket != DoorSocket::Auto {
             return;
         }
         // Programs on Windows have a PC/SC library of its own.
         let is_own =
             cfg!(unix) && listen.socket_group.is_none() && listen.socket_mode & 0o077 == 0 && !is_system(listen);
-        self.socket = match default_socket().filter(|socket| is_own && *socket == listen.socket) {
+        self.socket = match default.filter(|socket| is_own && *socket == listen.socket) {
             Some(socket) => DoorSocket::At(socket.with_file_name(SOCKET_NAME)),
             None => DoorSocket::Off,
         };
@@ -71,7 +75,7 @@ impl PcscliteConfig {
 
 /// Whether the broker is the system's, whose door an administrator opens.
 fn is_system(listen: &ListenConfig) -> bool {
-    listen.socket.as_os_str() == cardbroker_local::socket::SYSTEM_SOCKET
+    listen.socket.as_os_str() == SYSTEM_SOCKET
 }
 
 /// The choice of the door's socket.
@@ -143,7 +147,12 @@ pub enum Isolation {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(unix)]
+    use cardbroker_core::user::SystemGroup;
+
     use super::*;
+    #[cfg(unix)]
+    use crate::config::value::SocketGroup;
 
     #[test]
     fn a_socket_is_a_path_or_a_word() {
@@ -154,19 +163,31 @@ mod tests {
         assert_eq!(["auto", "off", "/a"].map(|text| String::from(read(text).unwrap())), ["auto", "off", "/a"]);
     }
 
+    #[cfg(unix)]
     #[test]
-    fn a_socket_that_others_may_reach_opens_no_door_by_itself() {
-        let resolved = |listen: &ListenConfig| {
+    fn the_door_opens_by_itself_only_beside_the_own_socket_of_a_user_alone() {
+        const OWN: &str = "/run/user/1000/cardbroker/cardbroker.sock";
+        let own = || ListenConfig { socket: OWN.into(), ..ListenConfig::default() };
+        let opened = |listen: &ListenConfig, default: &str| {
             let mut config = PcscliteConfig::default();
-            config.resolve(listen);
-            config.path().cloned()
+            config.resolve_beside(listen, Some(default.into()));
+            config.path().map(|path| path.display().to_string())
         };
-        let elsewhere = ListenConfig { socket: "/srv/broker.sock".into(), ..ListenConfig::default() };
-        assert_eq!(resolved(&elsewhere), None);
-        assert_eq!(resolved(&ListenConfig { socket_mode: 0o660, ..ListenConfig::default() }), None);
-        let own = ListenConfig::default();
-        let expected =
-            default_socket().filter(|_| cfg!(unix) && !is_system(&own)).map(|path| path.with_file_name(SOCKET_NAME));
-        assert_eq!(resolved(&own), expected);
+        assert_eq!(opened(&own(), OWN).as_deref(), Some("/run/user/1000/cardbroker/pcscd.comm"));
+        for (listen, default) in [
+            (ListenConfig { socket: "/srv/broker.sock".into(), ..own() }, OWN),
+            (ListenConfig { socket_mode: 0o660, ..own() }, OWN),
+            (ListenConfig { socket_mode: 0o606, ..own() }, OWN),
+            (
+                ListenConfig {
+                    socket_group: Some(SocketGroup { name: "users".into(), group: SystemGroup::unix(100) }),
+                    ..own()
+                },
+                OWN,
+            ),
+            (ListenConfig { socket: SYSTEM_SOCKET.into(), ..own() }, SYSTEM_SOCKET),
+        ] {
+            assert_eq!(opened(&listen, default), None, "{listen:?}");
+        }
     }
 }
