@@ -59,12 +59,14 @@ impl Connection {
             return Ok(Code::READER_UNAVAILABLE);
         };
         let Some(PcscDisposition(reset)) = PcscDisposition::new(disposition) else { return Ok(Code::INVALID_VALUE) };
+        // What the reset tells the handle itself is no reason to wait for its reconnecting.
+        let had_news = self.has_news(handle);
         let end = self.shared.desk.handles(|handles| handles.end(handle, &insertion));
         let mut code = end.code;
         if let Some(kind) = reset.filter(|_| end.was_open && code.is_success()) {
             code = answered(self.reset(handle, kind, false).await)?.err().unwrap_or(code);
         }
-        self.settle_turn(handle);
+        self.settle_turn_with(handle, had_news);
         Ok(code)
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use cardbroker_core::pcsclite::code::Code;
+use cardbroker_core::pcsclite::{code::Code, rest::RECONNECT};
 
 use super::{
     program::{Program, World},
@@ -100,6 +100,32 @@ async fn a_disconnect_resets_before_programs_that_wait() {
         assert_eq!(third.transmit(three, TRIES).await.unwrap(), [0x63, 0xC3], "{places} places");
         world.stop().await;
     }
+}
+
+#[tokio::test]
+async fn a_transaction_that_ends_with_a_reset_gives_the_card_on_at_once() {
+    const TURNS: u32 = 10;
+    let (world, [(mut first, one), (mut second, two)]) = group(8).await;
+    let mut waited = Duration::ZERO;
+    for _ in 0..TURNS {
+        assert_eq!(first.begin(one).await, Code::SUCCESS);
+        first.transmit(one, TRIES).await.unwrap();
+        let waiting = tokio::spawn(async move { (second.begin(two).await, second) });
+        while world.waiting(2).await == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(first.end(one, RESET).await, Code::SUCCESS);
+        let ended = Instant::now();
+        let begun;
+        (begun, second) = waiting.await.unwrap();
+        assert_eq!(begun, Code::SUCCESS);
+        waited += ended.elapsed();
+        assert_eq!(second.end(two, 0).await, Code::SUCCESS);
+        assert_eq!(first.reconnect(one, 0).await, Code::SUCCESS);
+    }
+    // The first program is told of its own reset: the rest of 100 ms after such news would be for nothing.
+    assert!(waited < TURNS * RECONNECT * 6 / 10, "{waited:?}");
+    world.stop().await;
 }
 
 #[tokio::test]
