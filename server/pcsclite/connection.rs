@@ -60,15 +60,20 @@ pub(super) struct Connection {
     pub(super) waits: Waits,
     /// The turns of the context's handles.
     pub(super) turns: Turns,
-    /// Whether no request was served that may be held.
-    is_new: bool,
-    /// Whether a request was refused. Such a connection is read slowly while its user's budget is used up.
-    has_refused: bool,
-    /// The time of the next reading; `None` for at once.
-    read_at: Option<Instant>,
-    /// The first request of a new connection that may be held, while the user's budget is used up. What comes before,
-    /// such as the version, is never held: all threads of a program would stop.
-    deferred: Option<Box<Message>>,
+    /// The requests that wait if the user's budget is used up.
+    paced: Paced,
+    /// The request that waits, and the time until which it does.
+    deferred: Option<(Instant, Box<Message>)>,
+}
+
+/// The requests that wait for their user's next reading if the budget of the user is used up.
+enum Paced {
+    None,
+    /// The next one that may be held, of a new connection or after a refused one. What comes before, such as the
+    /// version or the end of a transaction, is served at once: all threads of a program would stop.
+    Holdable,
+    /// The next one, after a refused request that is itself served at once.
+    Any,
 }
 
 /// The next thing for a connection to do.
@@ -104,9 +109,7 @@ impl Connection {
             has_released: false,
             waits: Waits::default(),
             turns: Turns::default(),
-            is_new: true,
-            has_refused: false,
-            read_at: None,
+            paced: Paced::Holdable,
             deferred: None,
             caller,
             shared,
@@ -122,15 +125,13 @@ impl Connection {
                 Err(ended) => return self.on_end(ended),
             };
             let done = match step {
-                Step::Request(message) if self.defers(&message) => {
-                    self.deferred = Some(message);
-                    Ok(())
-                }
-                Step::Request(message) => {
-                    let done = self.on_request(*message).await;
-                    self.pace();
-                    done
-                }
+                Step::Request(message) => match self.pause(&message) {
+                    Some(pause) => {
+                        self.deferred = Some((Instant::now() + pause, message));
+                        Ok(())
+                    }
+                    None => self.on_request(*message).await,
+                },
                 Step::Turn(handle, event) => {
                     self.on_turn_event(handle, event);
                     Ok(())
@@ -152,21 +153,18 @@ impl Connection {
         }
     }
 
-    /// Sets the time of the next reading.
-    fn pace(&mut self) {
-        let pause = if self.has_refused { self.shared.budgets.pause(&self.user) } else { None };
-        self.read_at = pause.map(|pause| Instant::now() + pause);
-    }
-
-    /// Whether a request of a new connection must wait until its user's budget is filled again.
-    fn defers(&mut self, message: &Message) -> bool {
-        if !(self.is_new && message.request.may_be_held()) {
-            return false;
+    /// The time for which a request must wait, because its user's budget is used up.
+    fn pause(&mut self, message: &Message) -> Option<Duration> {
+        let is_paced = match self.paced {
+            Paced::None => false,
+            Paced::Holdable => message.request.may_be_held(),
+            Paced::Any => true,
+        };
+        if !is_paced {
+            return None;
         }
-        self.is_new = false;
-        let pause = self.shared.budgets.pause(&self.user);
-        self.read_at = pause.map(|pause| Instant::now() + pause);
-        pause.is_some()
+        self.paced = Paced::None;
+        self.shared.budgets.pause(&self.user)
     }
 
     /// Charges the end of the conversation to the user if it is the client's mistake.
@@ -179,31 +177,31 @@ impl Connection {
 
     /// Waits for what comes next. Cancel-safe.
     async fn next(&mut self) -> Result<Step, Ended> {
-        let Self { closing, input, member, readers, context, turns, read_at, deferred, .. } = self;
+        let Self { closing, input, member, readers, context, turns, deferred, .. } = self;
         let establish_by = context.is_none().then_some(self.establish_by);
         let late = if self.has_released { Ended::Unused } else { Ended::TooSlow };
         tokio::select! {
             biased;
             () = closing.cancelled() => Err(Ended::Stopping),
+            // Before the end of the wait, after which the cancellation would concern nothing.
+            () = cancelled(context.as_mut()) => Ok(Step::Cancelled),
             (handle, event) = turns.next() => Ok(Step::Turn(handle, event)),
             message = async {
-                if let Some(time) = *read_at {
-                    // Its client may leave meanwhile, for whose turn others wait.
-                    tokio::select! {
-                        biased;
-                        () = sleep_until(time) => {}
-                        ended = input.gone() => return Err(ended),
-                    }
+                let Some((time, _)) = *deferred else { return input.next().await };
+                // Its client may leave meanwhile, for whose turn others wait.
+                tokio::select! {
+                    biased;
+                    () = sleep_until(time) => {}
+                    ended = input.gone() => return Err(ended),
                 }
                 match deferred.take() {
-                    Some(message) => Ok(message),
+                    Some((_, message)) => Ok(message),
                     None => input.next().await,
                 }
             } => Ok(Step::Request(message?)),
             changed = readers.changed() => changed.map(|()| Step::Readers).map_err(|_| Ended::Stopping),
             Ok(()) = member.kept.changed() => Ok(Step::Kept),
             Ok(()) = member.changed.changed() => Ok(Step::Shown),
-            () = cancelled(context.as_mut()) => Ok(Step::Cancelled),
             () = until(establish_by) => Err(late),
         }
     }
@@ -244,7 +242,7 @@ impl Connection {
         {
             debug!(function = message.request.function(), %code, "a PC/SC call was refused");
             if code.is_refusal() {
-                self.has_refused = true;
+                self.paced = if message.request.may_be_held() { Paced::Holdable } else { Paced::Any };
                 self.shared.budgets.charge(&self.user);
             }
         }

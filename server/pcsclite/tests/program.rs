@@ -112,6 +112,16 @@ impl World {
         self.shared.broker.turns(&caller, None).query().await.unwrap().len()
     }
 
+    /// In one step, inserts a card anew for the process with this number, and cancels the wait of its context.
+    pub(super) fn change_and_cancel(&self, pid: u32, context: u32) {
+        let caller = Caller::local(0, example_account(USER), Some(pid), Some(7));
+        let (desk, readers) = (&self.shared.desk, self.shared.broker.follow_readers(&caller).list());
+        let member = desk.enter(&caller);
+        desk.reinsert(&member, &readers.iter().next().unwrap().name);
+        desk.refresh(&member, &readers);
+        assert_eq!(desk.cancel(&member, context), Code::SUCCESS);
+    }
+
     /// Connects the process with this number.
     pub(super) fn connect(&mut self, pid: u32) -> Program {
         self.connect_at(pid, USER, &Entrance::Main)
@@ -287,9 +297,14 @@ impl Program {
     }
 
     /// Sends a command on T=1 with this room for the answer.
-    pub(super) async fn transmit_into(&mut self, handle: u32, command: &[u8], room: u32) -> Result<Vec<u8>, Code> {
+    /// Sends a command to the card, and does not wait for the answer.
+    pub(super) async fn ask(&mut self, handle: u32, command: &[u8], room: u32) {
         let length = u32::try_from(command.len()).unwrap();
         self.send(0x09, &bytes(&[handle, 2, 8, length, 3, 16, room, 0]), command).await;
+    }
+
+    pub(super) async fn transmit_into(&mut self, handle: u32, command: &[u8], room: u32) -> Result<Vec<u8>, Code> {
+        self.ask(handle, command, room).await;
         let answer = words(&self.receive(32).await);
         if answer[7] == 0 { Ok(self.receive(answer[6] as usize).await) } else { Err(Code(answer[7])) }
     }

@@ -56,6 +56,42 @@ async fn a_wait_ends_by_a_change_by_stop_or_by_cancel() {
 }
 
 #[tokio::test]
+async fn a_change_before_the_array_was_sent_is_told_behind_it() {
+    let mut world = World::usual().await;
+    let (mut waiter, mut other) = (world.program(1, 6).await, world.program(1, 6).await);
+    for changes_before_size in [true, false] {
+        waiter.send(0x13, &[], &[]).await;
+        // The door has read the wait once it answers another request behind it.
+        assert_eq!(waiter.call(0x11, &[4, 6, 0]).await, [4, 6, 0]);
+        if changes_before_size {
+            other.connect(READER, SHARED).await.unwrap();
+        }
+        waiter.send(0x16, &[], &[]).await;
+        assert_eq!(waiter.receive(4).await, 64_u32.to_ne_bytes());
+        if !changes_before_size {
+            other.connect(READER, SHARED).await.unwrap();
+        }
+        waiter.send(0x17, &[], &[]).await;
+        assert!(waiter.receive(64 * 184).await.starts_with(READER.as_bytes()), "a signal is in front of the array");
+        assert_eq!(waiter.receive(8).await, [0; 8], "changed");
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_wait_that_is_cancelled_ends_with_it_although_a_reader_has_changed() {
+    let mut world = World::usual().await;
+    let mut waiter = world.program(1, 4).await;
+    waiter.send(0x13, &[], &[]).await;
+    waiter.receive(16 * 184).await;
+    world.change_and_cancel(1, waiter.context);
+    assert_eq!(waiter.receive(8).await[4..], Code::CANCELLED.0.to_ne_bytes());
+    waiter.send(0x14, &[], &[]).await;
+    assert_eq!(waiter.call(0x11, &[4, 4, 0]).await, [4, 4, 0], "no second message");
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn a_cancel_without_a_wait_does_not_end_the_next_one() {
     let mut world = World::usual().await;
     let [(mut waiter, one), (mut rival, two)] = world.programs().await;
