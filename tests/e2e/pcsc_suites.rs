@@ -12,9 +12,11 @@ use cardbroker_tests::{
         broker::Setup,
         newer_pcsclite,
         pcscd::Pcscd,
+        programs::Program,
         run::{Run, run},
     },
 };
+use rustix::process::Signal;
 
 use crate::{
     piv_world::{PivWorld, opensc_module},
@@ -139,6 +141,33 @@ fn a_newer_library_is_served() -> anyhow::Result<()> {
             let done = succeeds(newer.run(DIRECT)?.args(arguments).env("PCSCLITE_CSOCK_NAME", broker.door()))?;
             assert!(done.out.contains("9000") || done.out.contains("\"broken\":0"), "{done:?}");
         }
+        let log = broker.settled_log();
+        assert!(log.contains("version=V4_5"), "{log}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_newer_library_follows_a_card_that_comes_and_goes() -> anyhow::Result<()> {
+    tell(async {
+        let newer = newer_pcsclite::files()?;
+        let pcscd = Pcscd::start(1)?;
+        let card = VirtualCard::insert(pcscd.port(0), CardOptions::default())?;
+        let broker = Setup::on(&pcscd)?.door("").start()?;
+        wait_for(&broker, READER, ReaderState::Ready).await?;
+        let mut scan = newer.run("/usr/bin/pcsc_scan")?;
+        let mut scan = Program::spawn(scan.arg("-n").env("PCSCLITE_CSOCK_NAME", broker.door()))?;
+        let mut sees = |text: &str| {
+            while !scan.line()?.contains(text) {}
+            anyhow::Ok(())
+        };
+        sees("Card inserted")?;
+        card.pull();
+        sees("Card removed")?;
+        card.swap(CardOptions::default());
+        sees("Card inserted")?;
+        scan.signal(Signal::INT)?;
+        scan.wait()?;
         let log = broker.settled_log();
         assert!(log.contains("version=V4_5"), "{log}");
         Ok(())
