@@ -232,6 +232,28 @@ impl Program {
         answer
     }
 
+    /// Reads so many elements of the array of readers.
+    pub(super) async fn receive_array(&mut self, elements: usize) {
+        assert!(
+            self.receive(elements * 184).await.starts_with(READER.as_bytes()),
+            "something is in front of the array"
+        );
+    }
+
+    /// Asks for the size of the array, as version 4:6 does.
+    pub(super) async fn array_size(&mut self) -> Vec<u8> {
+        self.send(0x16, &[], &[]).await;
+        self.receive(4).await
+    }
+
+    /// Reads the message to a client that waits: it was cancelled, or not.
+    pub(super) async fn receive_notice(&mut self) -> Code {
+        let notice = words(&self.receive(8).await);
+        let code = Code(notice[1]);
+        assert!(notice[0] == 0 && [Code::SUCCESS, Code::CANCELLED].contains(&code), "{notice:?}");
+        code
+    }
+
     /// Whether the door has closed the connection, without another byte.
     pub(super) async fn is_closed(&mut self) -> bool {
         let read = timeout(LONGEST, self.stream.read(&mut [0])).await.expect("the connection stays open");

@@ -28,27 +28,26 @@ async fn a_wait_ends_by_a_change_by_stop_or_by_cancel() {
         let wait = async |waiter: &mut Program| {
             waiter.send(0x13, &[], &[]).await;
             match minor {
-                4 => drop(waiter.receive(16 * 184).await),
+                4 => waiter.receive_array(16).await,
                 _ => {
-                    waiter.send(0x16, &[], &[]).await;
-                    waiter.receive(4).await;
+                    assert_eq!(waiter.array_size().await, 64_u32.to_ne_bytes());
                     waiter.send(0x17, &[], &[]).await;
-                    waiter.receive(64 * 184).await;
+                    waiter.receive_array(64).await;
                 }
             }
         };
         wait(&mut waiter).await;
         waiter.send(0x14, &[], &[]).await;
-        assert_eq!(waiter.receive(8).await, [0; 8], "stopped");
+        assert_eq!(waiter.receive_notice().await, Code::SUCCESS, "stopped");
         wait(&mut waiter).await;
         let mut canceller = world.connect(1);
         assert_eq!(canceller.code(0x0D, &[waiter.context, 0]).await, Code::SUCCESS);
-        assert_eq!(waiter.receive(8).await[4..], Code::CANCELLED.0.to_ne_bytes());
+        assert_eq!(waiter.receive_notice().await, Code::CANCELLED);
         let mut stranger = world.connect(2);
         assert_eq!(stranger.code(0x0D, &[waiter.context, 0]).await, Code::INVALID_HANDLE);
         wait(&mut waiter).await;
         other.connect(READER, SHARED).await.unwrap();
-        assert_eq!(waiter.receive(8).await, [0; 8], "the process has another handle");
+        assert_eq!(waiter.receive_notice().await, Code::SUCCESS, "the process has another handle");
         waiter.send(0x14, &[], &[]).await;
         assert_eq!(waiter.call(0x11, &[4, minor, 0]).await, [4, minor, 0], "no second message");
     }
@@ -66,14 +65,13 @@ async fn a_change_before_the_array_was_sent_is_told_behind_it() {
         if changes_before_size {
             other.connect(READER, SHARED).await.unwrap();
         }
-        waiter.send(0x16, &[], &[]).await;
-        assert_eq!(waiter.receive(4).await, 64_u32.to_ne_bytes());
+        assert_eq!(waiter.array_size().await, 64_u32.to_ne_bytes());
         if !changes_before_size {
             other.connect(READER, SHARED).await.unwrap();
         }
         waiter.send(0x17, &[], &[]).await;
-        assert!(waiter.receive(64 * 184).await.starts_with(READER.as_bytes()), "a signal is in front of the array");
-        assert_eq!(waiter.receive(8).await, [0; 8], "changed");
+        waiter.receive_array(64).await;
+        assert_eq!(waiter.receive_notice().await, Code::SUCCESS, "changed");
     }
     world.stop().await;
 }
@@ -83,9 +81,9 @@ async fn a_wait_that_is_cancelled_ends_with_it_although_a_reader_has_changed() {
     let mut world = World::usual().await;
     let mut waiter = world.program(1, 4).await;
     waiter.send(0x13, &[], &[]).await;
-    waiter.receive(16 * 184).await;
+    waiter.receive_array(16).await;
     world.change_and_cancel(1, waiter.context);
-    assert_eq!(waiter.receive(8).await[4..], Code::CANCELLED.0.to_ne_bytes());
+    assert_eq!(waiter.receive_notice().await, Code::CANCELLED);
     waiter.send(0x14, &[], &[]).await;
     assert_eq!(waiter.call(0x11, &[4, 4, 0]).await, [4, 4, 0], "no second message");
     world.stop().await;

@@ -159,21 +159,20 @@ async fn talk(mut program: Program, (minor, requests, last): Talk, common: &Comm
             }
             Request::States => {
                 program.send(0x12, &[], &[]).await;
-                program.receive(16 * 184).await;
+                program.receive_array(16).await;
             }
             Request::WaitAndStop => {
                 program.send(0x13, &[], &[]).await;
                 if minor == 6 {
-                    program.send(0x16, &[], &[]).await;
-                    program.receive(4).await;
+                    assert_eq!(program.array_size().await, 64_u32.to_ne_bytes());
                     program.send(0x17, &[], &[]).await;
-                    program.receive(64 * 184).await;
+                    program.receive_array(64).await;
                 } else {
-                    program.receive(16 * 184).await;
+                    program.receive_array(16).await;
                 }
                 // Either the answer, or the signal of a change that came before.
                 program.send(0x14, &[], &[]).await;
-                program.receive(8).await;
+                program.receive_notice().await;
             }
             Request::Events => {
                 program.send(0x15, &[], &[]).await;

@@ -54,17 +54,16 @@ async fn wait(world: &mut World, minor: u32, rounds: Vec<Round>) {
         // The answer shows that the door has read the request before.
         match minor {
             6 => {
-                waiter.send(0x16, &[], &[]).await;
-                waiter.receive(4).await;
+                assert_eq!(waiter.array_size().await, 64_u32.to_ne_bytes());
             }
-            _ => drop(waiter.receive(16 * 184).await),
+            _ => waiter.receive_array(16).await,
         }
         let is_due = before.iter().chain(&after).any(|event| matches!(event, Event::Handle | Event::Cancel));
         let has_array_after = before.len();
         for (index, event) in before.into_iter().chain(after).map(Some).chain([None]).enumerate() {
             if index == has_array_after && minor == 6 {
                 waiter.send(0x17, &[], &[]).await;
-                waiter.receive(64 * 184).await;
+                waiter.receive_array(64).await;
             }
             match event {
                 Some(Event::Handle) => toggle(&mut sibling, &mut own).await,
@@ -79,7 +78,7 @@ async fn wait(world: &mut World, minor: u32, rounds: Vec<Round>) {
         if stops || !is_due {
             waiter.send(0x14, &[], &[]).await;
         }
-        waiter.receive(8).await;
+        waiter.receive_notice().await;
     }
     assert_eq!(waiter.call(0x11, &[4, minor, 0]).await, [4, minor, 0], "one message for each wait");
 }
