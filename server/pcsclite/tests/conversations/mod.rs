@@ -213,14 +213,23 @@ fn isolations() -> impl Strategy<Value = Isolation> {
 }
 
 #[test]
-fn random_conversations_stay_in_step() {
+fn random_conversations_of_one_process_stay_in_step() {
+    stay_in_step(1);
+}
+
+#[test]
+fn random_conversations_of_two_processes_stay_in_step() {
+    stay_in_step(2);
+}
+
+/// Two programs at the same time, the second one in the process with this number; the first one is in process 1.
+fn stay_in_step(second_pid: u32) {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let world = runtime.block_on(World::new(PcscliteConfig::default()));
     let world = RefCell::new(world);
-    // Two programs at the same time, in one process or in two.
     let talks = || (4..=6_u32, vec(requests(), 0..=16), vec(any::<u8>(), 0..20));
     let settings = (prop_oneof![Just(Exclusive::Virtual), Just(Exclusive::Strict)], isolations());
-    holds(conversations(), (talks(), talks(), 1..=2_u32, settings), |(first, second, pid, (exclusive, isolation))| {
+    holds(conversations() / 2, (talks(), talks(), settings), |(first, second, (exclusive, isolation))| {
         let world = &mut *world.borrow_mut();
         let mut config = Config::default();
         (config.pcsclite.exclusive, config.pcsclite.isolation) = (exclusive, isolation);
@@ -230,7 +239,7 @@ fn random_conversations_stay_in_step() {
             let is_moved = requests.any(|request| matches!(request, Request::Pull | Request::Insert));
             let readers = world.readers.clone();
             let common = Common { readers, handles: RefCell::default(), contexts: RefCell::default() };
-            let [one, two] = [world.program(1, first.0).await, world.program(pid, second.0).await];
+            let [one, two] = [world.program(1, first.0).await, world.program(second_pid, second.0).await];
             tokio::join!(talk(one, first, &common), talk(two, second, &common));
             if is_moved {
                 world.readers.insert(0, CardOptions::default());
