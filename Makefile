@@ -81,7 +81,6 @@ test: setup all-checked lint ## everything that CI runs: lint, unit and end-to-e
 # The ratios to PC/SC itself, which no noise of a machine moves by a factor of three.
 	$(call step,cargo run --locked --release -p cardbroker-tests --bin bench -- --smoke)
 	$(call step,tests/conformance/run -- --quick)
-	$(call step,tests/conformance/slow)
 # A fixed seed: a failure is then caused by a change, not by chance.
 	$(call step,SEED=1 tests/fuzz/run $(SECONDS))
 	$(not_checked)
@@ -93,7 +92,7 @@ release-check: setup ## checks too long for CI: all packages, the longest tests,
 		'  other random values for all properties, ten times as many        5 min' \
 		'  1,000,000 random conversations of PC/SC programs                25 min' \
 		'  prompts for PINs with GnuPG and PKCS#11, by PC/SC service       10 min' \
-		'  the whole conformance kit with all clients                      30 min' \
+		'  the whole conformance kit with all clients, with its heartbeats  32 min' \
 		'  each of eight fuzz targets for 600 s, two at a time             40 min' \
 		'  the quick benchmark                                              5 min' \
 		'  the packages, built twice, installed in clean places and tried   50 min'
@@ -102,13 +101,14 @@ release-check: setup ## checks too long for CI: all packages, the longest tests,
 	$(call step,packaging/clean-root.sh)
 	$(call step,cargo build --locked --release -p cardbroker-server -p cardbroker)
 	$(call step,CARDBROKER_LONG_TESTS=1 cargo test --locked --workspace --no-fail-fast)
-	$(call step,PROBES=1000 cargo test --locked -p cardbroker-tests --test e2e card_probe)
+	$(call step,PROBES=1000 cargo test --locked --workspace --test e2e card_probe)
 # Other random values than CI's, and ten times as many.
-	$(call step,PROPERTY_SEED=$(shell date +%s) PROPERTY_TIMES=10 cargo test --locked -p cardbroker-core -p \
-		cardbroker-server --lib -- --skip conversations::)
-	$(call step,CONVERSATIONS=1000000 cargo test --locked -p cardbroker-server --lib conversations::)
-	$(call step,PROMPTS=120 cargo test --locked -p cardbroker-tests --test e2e pcsc_prompts -- --nocapture)
+	$(call step,PROPERTY_SEED=$(shell date +%s) PROPERTY_TIMES=10 cargo test --locked --workspace --lib \
+		-- --skip conversations::)
+	$(call step,CONVERSATIONS=1000000 cargo test --locked --workspace --lib conversations::)
+	$(call step,PROMPTS=120 cargo test --locked --workspace --test e2e pcsc_prompts -- --nocapture)
 	$(call step,tests/conformance/run)
+	$(call step,tests/conformance/slow)
 	$(call step,tests/fuzz/run 600)
 	@$(MAKE) --no-print-directory bench ARGS=--quick
 	@$(MAKE) --no-print-directory deb rpm
@@ -121,7 +121,7 @@ windows: setup ## the programs for Windows 7 in Wine: unit tests, stories (root,
 	@tests/windows/run
 
 python cpp node c: setup ## format, lint and test the client in this language
-	$(call step,cargo build --locked --quiet -p cardbroker-server -p cardbroker --bins)
+	$(call step,cargo build --locked --quiet --workspace --bin cardbrokerd --bin cardbroker)
 	$(call client,$@,test.sh)
 
 conformance: setup ## the conformance kit with all clients (or CLIENTS="python node")

@@ -10,6 +10,7 @@ target=${CARGO_TARGET_DIR:-target}
 mkdir -p "$target/clients/c"
 target=$(cd "$target" && pwd)
 out=$target/clients/c
+what=${1:-programs}
 
 skip() { # package to install
     echo "skipped: the C interface needs $1" >&2
@@ -18,23 +19,24 @@ skip() { # package to install
 }
 command -v cc >/dev/null || skip gcc
 command -v c++ >/dev/null || skip g++
-if [ "${1:-}" = driver ]; then
+if [ "$what" = driver ]; then
     command -v make >/dev/null || skip make
     command -v protoc >/dev/null || skip protobuf-compiler
     command -v pkg-config >/dev/null || skip pkg-config
     pkg-config --exists protobuf || skip libprotobuf-dev
 fi
 
-# With the packages that the stories build, so that cargo chooses the same features and compiles nothing twice.
-cargo build --locked --quiet -p cardbroker-c -p cardbroker-server -p cardbroker -p cardbroker-client \
-    -p cardbroker-packaging
+# In CI with the selection of `make test`, for which cargo chooses the same features: it compiles nothing twice.
+set -- -p cardbroker-c -p cardbroker-server -p cardbroker --bins
+[ -z "${CI:-}" ] || set -- --workspace --bin cardbrokerd --bin cardbroker
+cargo build --locked --quiet --lib "$@"
 
 # The names under which the compiler and the dynamic linker look for the library.
 mkdir -p "$out/lib" "$out/bin"
 for name in libcardbroker.so libcardbroker.so.1; do
     ln -sf "$target/debug/libcardbroker.so" "$out/lib/$name"
 done
-if [ "${1:-}" = driver ]; then
+if [ "$what" = driver ]; then
     mkdir -p "$out/driver"
     # Without the flags of a make that runs this script.
     MAKEFLAGS='' make --silent --jobs 2 --directory "$out/driver" --file "$sources/tests/driver.mk" \

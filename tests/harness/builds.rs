@@ -20,10 +20,9 @@ pub fn program(name: &str) -> anyhow::Result<PathBuf> {
     if profile == "release" && PRODUCTS.contains(&name) {
         return released(name);
     }
-    // With the C interface, because its build.sh builds these packages too: one set, one build.
-    let packages = ["cardbroker-server", "cardbroker", "cardbroker-client", "cardbroker-packaging", "cardbroker-c"];
-    let packages = packages.map(|package| ["--package", package]);
-    find(&PROGRAMS, profile, &[&["--bins", "--examples"], packages.as_flattened()].concat(), name)
+    // Of the workspace, for which cargo chooses the same features as for the tests: it compiles hardly anything again.
+    let targets = BINS.map(|bin| ["--bin", bin]);
+    find(&PROGRAMS, profile, &[&["--workspace", "--examples"], targets.as_flattened()].concat(), name)
 }
 
 /// The path of the release build of `cardbrokerd`. The first call takes minutes if it was not built before.
@@ -33,6 +32,9 @@ pub fn program(name: &str) -> anyhow::Result<PathBuf> {
 pub fn released_daemon() -> anyhow::Result<PathBuf> {
     released("cardbrokerd")
 }
+
+/// The programs that the tests start.
+const BINS: [&str; 3] = ["cardbrokerd", "cardbroker", "package-parts"];
 
 /// The programs that a user installs.
 const PRODUCTS: [&str; 2] = ["cardbrokerd", "cardbroker"];
