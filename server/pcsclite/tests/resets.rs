@@ -123,7 +123,7 @@ async fn a_transaction_that_ends_with_a_reset_gives_the_card_on_at_once() {
         assert_eq!(second.end(two, 0).await, Code::SUCCESS);
         assert_eq!(first.reconnect(one, 0).await, Code::SUCCESS);
     }
-    // The first program is told of its own reset: the rest of 100 ms after such news would be for nothing.
+    // The first program gets the news of its own reset: the rest of 100 ms after such news would be for nothing.
     assert!(waited < TURNS * RECONNECT * 6 / 10, "{waited:?}");
     world.stop().await;
 }

@@ -55,7 +55,7 @@ async fn a_wait_ends_by_a_change_by_stop_or_by_cancel() {
 }
 
 #[tokio::test]
-async fn a_change_before_the_array_was_sent_is_told_behind_it() {
+async fn a_change_before_the_array_was_sent_follows_the_array() {
     let mut world = World::usual().await;
     let (mut waiter, mut other) = (world.program(1, 6).await, world.program(1, 6).await);
     for changes_before_size in [true, false] {
