@@ -35,6 +35,12 @@ pub(super) fn wire_reader(reader: &ReaderView) -> Reader {
     }
 }
 
+/// The name of a state in the contract, without its prefix.
+pub(super) fn state_name(state: State) -> &'static str {
+    let name = wire_state(state).as_str_name();
+    name.strip_prefix("READER_STATE_").unwrap_or(name)
+}
+
 fn wire_state(state: State) -> ReaderState {
     match state {
         State::Empty => ReaderState::Empty,

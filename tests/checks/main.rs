@@ -23,6 +23,8 @@ mod packaging;
 #[cfg(test)]
 mod purity;
 #[cfg(test)]
+mod reference;
+#[cfg(test)]
 mod secrets;
 #[cfg(test)]
 mod sources;

@@ -132,6 +132,12 @@ fn metrics_are_the_counters_as_openmetrics() -> anyhow::Result<()> {
         assert!(line("command_seconds_sum")? > 0.0);
         let last = format!("command_seconds_bucket{{le=\"+Inf\",reader=\"{reader}\"}} 40");
         assert!(metrics.contains(&last) && metrics.ends_with("# EOF\n"), "{metrics}");
+        let state = format!("cardbroker_state{{reader=\"{reader}\",state=\"READY\"}} 1");
+        let version = format!("cardbroker_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"));
+        let of_the_broker = ["cardbroker_pcsc_up 1", "cardbroker_over_budget_total 0"];
+        for wanted in [&*state, &*version].into_iter().chain(of_the_broker) {
+            assert!(metrics.lines().any(|line| line == wanted), "{wanted}: {metrics}");
+        }
         assert!(metrics.contains("cardbroker_connections ") && metrics.contains("simulated-reader-01"), "{metrics}");
         Ok(())
     })

@@ -16,7 +16,12 @@ use prometheus_client::{
 };
 
 use super::Diagnostics;
-use crate::{grpc::convert::to_i64, process::telemetry::LogControl, reader::snapshot::ReaderSnapshot};
+use crate::{
+    broker::DiagnosedReader,
+    grpc::{convert::to_i64, readers::state_name},
+    process::telemetry::LogControl,
+    reader::snapshot::ReaderSnapshot,
+};
 
 /// The most bytes of a response: what a message of the contract may hold, less the rest of the message.
 const MAX_BYTES: usize = MAX_MESSAGE_BYTES - 1_024;
@@ -24,19 +29,30 @@ const MAX_BYTES: usize = MAX_MESSAGE_BYTES - 1_024;
 /// The metrics of one moment.
 #[derive(Debug)]
 struct Moment {
-    /// The readers that the operator may see, by their names.
-    readers: Vec<(String, Arc<ReaderSnapshot>)>,
-    /// Those of the broker itself, if the operator may see them.
+    /// The readers that the operator may see.
+    readers: Vec<Reader>,
+    /// The metrics of the broker itself, if the operator may see them.
     broker: Option<BrokerMetrics>,
     /// Whether the histograms of readers, which are five sixths of the text, are left out.
     is_short: bool,
 }
 
+/// One reader at that moment.
+#[derive(Debug, Clone)]
+struct Reader {
+    name: String,
+    /// The state, by its name in the contract without the prefix.
+    state: &'static str,
+    snapshot: Arc<ReaderSnapshot>,
+}
+
 #[derive(Debug, Clone, Copy)]
 struct BrokerMetrics {
+    is_pcsc_up: bool,
     connections: u64,
     denied: u64,
     unauthenticated: u64,
+    over_budget: u64,
     lost_log_lines: u64,
 }
 
@@ -51,13 +67,17 @@ impl Diagnostics {
         self.broker.check_anywhere(origin, Operation::Metrics)?;
         let seen = self.broker.measure(&origin.caller).await;
         let readers = seen.readers.into_iter();
-        let readers: Vec<_> =
-            readers.filter_map(|reader| Some((reader.view.name.to_string(), reader.snapshot?))).collect();
+        let reader = |DiagnosedReader { view, snapshot }| {
+            Some(Reader { name: view.name.to_string(), state: state_name(view.status.state), snapshot: snapshot? })
+        };
+        let readers: Vec<_> = readers.filter_map(reader).collect();
         let (denied, unauthenticated) = self.broker.refusals();
         let broker = seen.includes_broker.then(|| BrokerMetrics {
+            is_pcsc_up: self.broker.stack().problem.is_none(),
             connections: self.facts.connections.open() as u64,
             denied,
             unauthenticated,
+            over_budget: (self.facts.over_budget)(),
             lost_log_lines: self.facts.log.as_ref().map_or(0, LogControl::lost_lines),
         });
         text_of(&readers, broker).map(|text| GetMetricsResponse { text }).ok_or_else(|| {
@@ -69,7 +89,7 @@ impl Diagnostics {
 
 /// The metrics as text, without the histograms of readers if it would not fit into a message; `None` if it does not fit
 /// even so.
-fn text_of(readers: &[(String, Arc<ReaderSnapshot>)], broker: Option<BrokerMetrics>) -> Option<String> {
+fn text_of(readers: &[Reader], broker: Option<BrokerMetrics>) -> Option<String> {
     let text = |is_short| Moment { readers: readers.to_vec(), broker, is_short }.text();
     let fits = |text: &String| text.len() <= MAX_BYTES;
     text(false).filter(fits).or_else(|| text(true).filter(fits))
@@ -126,6 +146,11 @@ impl Collector for Moment {
                 metric.encode_gauge(&value(reader))
             })?;
         }
+        let mut states =
+            encoder.encode_descriptor("state", "1 for the state of the reader", None, MetricType::Gauge)?;
+        for Reader { name, state, .. } in &self.readers {
+            states.encode_family(&[("reader", name.as_str()), ("state", state)])?.encode_gauge(&1_i64)?;
+        }
         let help = "1 if the histograms of readers are left out, because the metrics would exceed 1 MiB";
         let mut left_out = encoder.encode_descriptor("histograms_left_out", help, None, MetricType::Gauge)?;
         left_out.encode_gauge(&i64::from(self.is_short))?;
@@ -141,12 +166,19 @@ impl Collector for Moment {
             })?;
         }
         let Some(broker) = &self.broker else { return Ok(()) };
-        let BrokerMetrics { connections, denied, unauthenticated, lost_log_lines } = broker;
-        let help = "Open connections of clients";
-        encoder.encode_descriptor("connections", help, None, MetricType::Gauge)?.encode_gauge(&to_i64(*connections))?;
+        let BrokerMetrics { is_pcsc_up, connections, denied, unauthenticated, over_budget, lost_log_lines } = broker;
+        let mut build = encoder.encode_descriptor("build_info", "1, with the version", None, MetricType::Gauge)?;
+        build.encode_family(&[("version", env!("CARGO_PKG_VERSION"))])?.encode_gauge(&1_i64)?;
+        for (name, help, value) in [
+            ("pcsc_up", "1 while PC/SC serves, or the readers are simulated", i64::from(*is_pcsc_up)),
+            ("connections", "Open connections of clients", to_i64(*connections)),
+        ] {
+            encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)?;
+        }
         for (name, help, value) in [
             ("all_denials", "Requests that the policy denied, at all readers and at none", denied),
             ("unauthenticated", "Requests without a valid token", unauthenticated),
+            ("over_budget", "Refused requests while their user's budget was used up", over_budget),
             ("lost_log_lines", "Lines of the log that were dropped because its reader was too slow", lost_log_lines),
         ] {
             let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
@@ -171,8 +203,8 @@ impl Moment {
         mut metric: MetricEncoder<'_>,
         encode: impl Fn(&mut MetricEncoder<'_>, &ReaderSnapshot) -> Result<(), fmt::Error>,
     ) -> Result<(), fmt::Error> {
-        for (name, reader) in &self.readers {
-            encode(&mut metric.encode_family(&[("reader", name.as_str())])?, reader)?;
+        for Reader { name, snapshot, .. } in &self.readers {
+            encode(&mut metric.encode_family(&[("reader", name.as_str())])?, snapshot)?;
         }
         Ok(())
     }
@@ -186,7 +218,7 @@ mod tests {
 
     #[test]
     fn many_readers_have_no_histograms_and_too_many_no_metrics() {
-        let reader = Arc::new(ReaderSnapshot {
+        let snapshot = Arc::new(ReaderSnapshot {
             state_since: Instant::now(),
             holder: None,
             call: None,
@@ -196,7 +228,11 @@ mod tests {
             counters: Counters::default(),
         });
         let text = |count| {
-            let readers = (0..count).map(|number| (format!("readers/simulated-reader-{number:04}"), reader.clone()));
+            let readers = (0..count).map(|number| Reader {
+                name: format!("readers/simulated-reader-{number:04}"),
+                state: "READY",
+                snapshot: snapshot.clone(),
+            });
             text_of(&readers.collect::<Vec<_>>(), None)
         };
         let has = |text: &str, line: &str| text.lines().any(|found| found == line);
