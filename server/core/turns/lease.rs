@@ -17,7 +17,7 @@ pub struct LeaseNumber(pub u64);
 #[derive(Debug, Default)]
 pub struct Leases {
     /// The number of the latest lease; one more after its end. Holders have clones.
-    valid_epoch: Arc<AtomicU64>,
+    latest: Arc<AtomicU64>,
     /// The time from which the holder of the latest lease is requested to stop, if it is. The holder has a clone.
     stop: Arc<Mutex<Option<Instant>>>,
     /// Whether an operator has ended the latest lease. The holder has a clone.
@@ -27,16 +27,16 @@ pub struct Leases {
 impl Leases {
     /// The leases of a reader whose numbers come after `first`, so that they are unique in one run of the broker.
     pub fn after(first: u64) -> Self {
-        Self { valid_epoch: Arc::new(AtomicU64::new(first)), ..Self::default() }
+        Self { latest: Arc::new(AtomicU64::new(first)), ..Self::default() }
     }
 
     /// Grants the next lease. The previous one ends at this moment.
     pub fn grant(&mut self) -> Lease {
-        let epoch = self.valid_epoch.fetch_add(1, Ordering::AcqRel) + 1;
+        let number = self.latest.fetch_add(1, Ordering::AcqRel) + 1;
         (self.stop, self.is_released) = (Arc::default(), Arc::default());
         Lease {
-            epoch,
-            valid_epoch: Arc::clone(&self.valid_epoch),
+            number,
+            latest: Arc::clone(&self.latest),
             stop: Arc::clone(&self.stop),
             is_released: Arc::clone(&self.is_released),
         }
@@ -69,7 +69,7 @@ impl Leases {
 
     /// Ends the current lease, if any: its holder sends nothing more.
     pub fn end(&mut self) {
-        self.valid_epoch.fetch_add(1, Ordering::AcqRel);
+        self.latest.fetch_add(1, Ordering::AcqRel);
     }
 }
 
@@ -77,9 +77,9 @@ impl Leases {
 #[derive(Debug, Clone)]
 pub struct Lease {
     /// The number of this lease. Never changes.
-    epoch: u64,
+    number: u64,
     /// The number of the latest lease. The granting side writes it.
-    valid_epoch: Arc<AtomicU64>,
+    latest: Arc<AtomicU64>,
     /// As in [`Leases`], for this lease alone.
     stop: Arc<Mutex<Option<Instant>>>,
     /// As in [`Leases`], for this lease alone.
@@ -89,7 +89,7 @@ pub struct Lease {
 impl Lease {
     /// The number of the lease, unique in one run of the broker.
     pub fn number(&self) -> LeaseNumber {
-        LeaseNumber(self.epoch)
+        LeaseNumber(self.number)
     }
 
     /// The time from which the holder is requested to stop, if it is.
@@ -104,7 +104,7 @@ impl Lease {
 
     /// Whether the holder may still send.
     pub fn is_valid(&self) -> bool {
-        self.valid_epoch.load(Ordering::Acquire) == self.epoch && !self.is_released()
+        self.latest.load(Ordering::Acquire) == self.number && !self.is_released()
     }
 }
 
@@ -118,9 +118,8 @@ pub struct Activity {
     idle_since: AtomicU64,
     /// Whether the last command is a link of a chain, or its answer offers more.
     is_pair_open: AtomicBool,
-    /// The terms of the session, in milliseconds.
-    idle_timeout: AtomicU64,
-    notice: AtomicU64,
+    /// The terms of the session, as [`packed`].
+    terms: AtomicU64,
 }
 
 impl Activity {
@@ -131,21 +130,19 @@ impl Activity {
             pending: AtomicU32::new(0),
             idle_since: AtomicU64::new(0),
             is_pair_open: AtomicBool::new(false),
-            idle_timeout: AtomicU64::new(milliseconds(terms.idle_timeout)),
-            notice: AtomicU64::new(milliseconds(terms.notice)),
+            terms: AtomicU64::new(packed(terms)),
         }
     }
 
     /// Changes the terms from now on.
     pub fn set_terms(&self, terms: Terms) {
-        self.idle_timeout.store(milliseconds(terms.idle_timeout), Ordering::Release);
-        self.notice.store(milliseconds(terms.notice), Ordering::Release);
+        self.terms.store(packed(terms), Ordering::Release);
     }
 
     /// The terms of the session now.
     pub fn terms(&self) -> Terms {
-        let [idle_timeout, notice] =
-            [&self.idle_timeout, &self.notice].map(|time| Duration::from_millis(time.load(Ordering::Acquire)));
+        let packed = self.terms.load(Ordering::Acquire);
+        let [idle_timeout, notice] = [packed >> 32, packed & u64::from(u32::MAX)].map(Duration::from_millis);
         Terms { idle_timeout, notice }
     }
 
@@ -179,6 +176,13 @@ impl Activity {
 
 fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The terms in one number, so that they change together: milliseconds, the idle timeout in the upper half. Times are
+/// cut to 49 days.
+fn packed(terms: Terms) -> u64 {
+    let half = |time: Duration| u64::from(u32::try_from(time.as_millis()).unwrap_or(u32::MAX));
+    half(terms.idle_timeout) << 32 | half(terms.notice)
 }
 
 /// The terms on which an idle session must give way to waiters. [`super::bounds`] bounds a busy session.
