@@ -1,5 +1,7 @@
 //! The card stack's view of one slot and its card, and the errors of calls to it.
 
+use std::fmt;
+
 pub use crate::slot_name::SlotName;
 use crate::{error::Delivery, pcsc_words::HERE};
 
@@ -48,6 +50,15 @@ pub enum ResetKind {
     Warm,
     /// Cuts the power and restores it.
     Cold,
+}
+
+impl fmt::Display for ResetKind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Warm => "warm",
+            Self::Cold => "cold",
+        })
+    }
 }
 
 /// The facts about a card that was taken or reset.

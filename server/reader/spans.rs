@@ -129,7 +129,7 @@ pub(super) fn reset<T, E>(
 ) -> (Result<T, E>, Duration) {
     let span = debug_span!(
         target: RESET, parent: parent, "reset",
-        reader, ?kind, took_us = Empty, answered = Empty,
+        reader, %kind, took_us = Empty, answered = Empty,
     );
     let began = Instant::now();
     let done = span.in_scope(reset);
@@ -137,7 +137,7 @@ pub(super) fn reset<T, E>(
     exchanged(&span, took, done.is_ok());
     debug!(
         target: RESET, parent: None,
-        %reader, ?kind, took_us = microseconds(took), answered = done.is_ok(),
+        %reader, %kind, took_us = microseconds(took), answered = done.is_ok(),
         "reset done"
     );
     (done, took)
