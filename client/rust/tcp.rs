@@ -89,7 +89,7 @@ pub(crate) async fn plain(address: String) -> io::Result<TokioIo<Quiet<TcpStream
 /// Connects with TLS to the broker whose certificate is in the token file.
 ///
 /// # Errors
-/// The operating system's; an error around `Finding::OtherProgram` if that broker is not there.
+/// An error of the operating system; an error around `Finding::OtherProgram` if that broker is not there.
 pub(crate) async fn secured(
     address: String,
     credentials: Option<Arc<Credentials>>,

@@ -43,7 +43,7 @@ pub struct TokenFileError {
     pub path: PathBuf,
     /// The problem, and what to do about it.
     pub problem: String,
-    /// The operating system's error, if it did not open the file.
+    /// An error of the operating system, if it did not open the file.
     pub kind: Option<io::ErrorKind>,
 }
 

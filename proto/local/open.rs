@@ -5,7 +5,7 @@ use std::{fs::File, io, path::Path};
 /// Opens a file. A pipe without a writer does not block.
 ///
 /// # Errors
-/// The operating system's.
+/// An error of the operating system.
 #[cfg(unix)]
 pub fn open_without_waiting(path: &Path) -> io::Result<File> {
     open(path, rustix::fs::OFlags::NONBLOCK)
@@ -14,7 +14,7 @@ pub fn open_without_waiting(path: &Path) -> io::Result<File> {
 /// Opens a file. Opening a pipe of Windows fails if it has no free instance, and does not wait.
 ///
 /// # Errors
-/// The operating system's.
+/// An error of the operating system.
 #[cfg(not(unix))]
 pub fn open_without_waiting(path: &Path) -> io::Result<File> {
     File::open(path)
@@ -23,7 +23,7 @@ pub fn open_without_waiting(path: &Path) -> io::Result<File> {
 /// Like [`open_without_waiting`]. A link in the file's place is not followed.
 ///
 /// # Errors
-/// The operating system's.
+/// An error of the operating system.
 #[cfg(unix)]
 pub fn open_without_following(path: &Path) -> io::Result<File> {
     open(path, rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOFOLLOW)

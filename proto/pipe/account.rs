@@ -47,7 +47,7 @@ impl AccountKind {
 /// first, then in its domain and in trusted ones.
 ///
 /// # Errors
-/// The operating system's.
+/// An error of the operating system.
 pub fn account_named(name: &str) -> io::Result<Option<(Sid, AccountKind)>> {
     // The empty name would be the machine's own domain, and a 0 would end the name early.
     if name.is_empty() || name.contains('\0') {
@@ -80,7 +80,7 @@ pub fn account_named(name: &str) -> io::Result<Option<(Sid, AccountKind)>> {
 /// The name of the account with this SID, `DOMAIN\NAME`; `None` if there is none.
 ///
 /// # Errors
-/// The operating system's.
+/// An error of the operating system.
 pub fn account_with(sid: &Sid) -> io::Result<Option<(String, AccountKind)>> {
     let sid = to_binary(sid)?;
     let (mut name, mut domain) = ([0_u16; NAME_UNITS], [0_u16; NAME_UNITS]);

@@ -28,8 +28,8 @@ use crate::{
 /// called inside a runtime.
 ///
 /// # Errors
-/// The operating system's: there is no such pipe ([`is_missing`]), all its instances are busy ([`is_busy`]), or access
-/// is denied.
+/// An error of the operating system: there is no such pipe ([`is_missing`]), all its instances are busy
+/// ([`is_busy`]), or access is denied.
 pub fn connect(name: &str) -> io::Result<NamedPipeClient> {
     let mut options = File::options();
     // Not `GENERIC_WRITE`, which asks for the right to create instances, too.
@@ -52,8 +52,8 @@ pub fn is_missing(error: &io::Error) -> bool {
     has_code(error, ERROR_FILE_NOT_FOUND)
 }
 
-/// Whether [`connect`] has failed because all instances of the pipe are taken, or all that is left of it are the ends of
-/// clients.
+/// Whether [`connect`] has failed because all instances of the pipe are taken, or clients hold their ends although its
+/// server has gone.
 pub fn is_busy(error: &io::Error) -> bool {
     has_code(error, ERROR_PIPE_BUSY)
 }
@@ -61,7 +61,7 @@ pub fn is_busy(error: &io::Error) -> bool {
 /// The owner of a pipe, from the connection itself: a pipe of the same name that comes later has no influence.
 ///
 /// # Errors
-/// The operating system's.
+/// An error of the operating system.
 pub fn owner_of_pipe(pipe: &NamedPipeClient) -> io::Result<Sid> {
     owner_of(pipe)
 }

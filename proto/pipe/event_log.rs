@@ -52,7 +52,7 @@ impl EventSource {
     /// Opens the source `name` of this machine.
     ///
     /// # Errors
-    /// The operating system's.
+    /// An error of the operating system.
     pub fn open(name: &str) -> io::Result<Self> {
         let name = with_end(name);
         // SAFETY: the name ends with 0. No address stands for this machine.
@@ -63,7 +63,7 @@ impl EventSource {
     /// Writes an event with one text, which is cut if it is too long. `number` is that of its message.
     ///
     /// # Errors
-    /// The operating system's.
+    /// An error of the operating system.
     pub fn report(&self, kind: EventKind, number: u32, text: &str) -> io::Result<()> {
         let kind = match kind {
             EventKind::Error => EVENTLOG_ERROR_TYPE,
@@ -104,7 +104,7 @@ impl Drop for EventSource {
 /// administrator.
 ///
 /// # Errors
-/// The operating system's.
+/// An error of the operating system.
 pub fn register_source(name: &str) -> io::Result<()> {
     let key = Key::create(&format!(r"{SOURCES}\{name}"))?;
     let messages: Vec<u8> = with_end(MESSAGES).into_iter().flat_map(u16::to_le_bytes).collect();
@@ -116,7 +116,7 @@ pub fn register_source(name: &str) -> io::Result<()> {
 /// Removes a source of this machine; one that is not there is no error.
 ///
 /// # Errors
-/// The operating system's.
+/// An error of the operating system.
 pub fn unregister_source(name: &str) -> io::Result<()> {
     let path = with_end(&format!(r"{SOURCES}\{name}"));
     // SAFETY: the path ends with 0, and the key above it is one of the system's own.

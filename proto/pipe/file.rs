@@ -55,7 +55,7 @@ impl Keeper {
 /// Creates a file, open for reading and writing, that has its access list from its first moment.
 ///
 /// # Errors
-/// The operating system's; [`io::ErrorKind::AlreadyExists`] if there is something at the path.
+/// An error of the operating system; [`io::ErrorKind::AlreadyExists`] if there is something at the path.
 pub fn create_file(path: &Path, keeper: &Keeper) -> io::Result<File> {
     create_with(path, &keeper.descriptor(""))
 }
@@ -88,7 +88,7 @@ pub(crate) fn create_with(path: &Path, descriptor: &str) -> io::Result<File> {
 /// Creates a folder that has its access list from its first moment; what is made in it inherits the list.
 ///
 /// # Errors
-/// The operating system's; [`io::ErrorKind::AlreadyExists`] if there is something at the path.
+/// An error of the operating system; [`io::ErrorKind::AlreadyExists`] if there is something at the path.
 pub fn create_folder(path: &Path, keeper: &Keeper) -> io::Result<()> {
     let path = path_with_end(path)?;
     let descriptor = Descriptor::parse(&keeper.descriptor("OICI"))?;
@@ -101,7 +101,7 @@ pub fn create_folder(path: &Path, keeper: &Keeper) -> io::Result<()> {
 /// The owner of an open file.
 ///
 /// # Errors
-/// The operating system's.
+/// An error of the operating system.
 pub fn owner_of_file(file: &impl AsHandle) -> io::Result<Sid> {
     Ok(Information::get(file, SE_FILE_OBJECT, OWNER_SECURITY_INFORMATION)?.owner)
 }
@@ -109,7 +109,7 @@ pub fn owner_of_file(file: &impl AsHandle) -> io::Result<Sid> {
 /// The owner and the access list of an open file or folder.
 ///
 /// # Errors
-/// The operating system's.
+/// An error of the operating system.
 pub fn access_of_file(file: &impl AsHandle) -> io::Result<FileAccess> {
     let information = Information::get(file, SE_FILE_OBJECT, OWNER_SECURITY_INFORMATION | DACL_SECURITY_INFORMATION)?;
     let list = information.list;

@@ -27,7 +27,7 @@ pub enum ProcessState {
 /// Looks a process up by its number.
 ///
 /// # Errors
-/// The operating system's.
+/// An error of the operating system.
 pub fn process_state(number: u32) -> io::Result<ProcessState> {
     // SAFETY: takes numbers alone.
     let process = unsafe { OpenProcess(PROCESS_QUERY_LIMITED_INFORMATION | PROCESS_SYNCHRONIZE, 0, number) };

@@ -37,7 +37,7 @@ impl AccessList {
     /// The access list with this `group`.
     ///
     /// # Errors
-    /// The operating system's.
+    /// An error of the operating system.
     pub fn new(group: Option<&Sid>) -> io::Result<Self> {
         Ok(Self(Descriptor::parse(&access_list(&own_user()?, group))?))
     }
@@ -52,7 +52,7 @@ impl AccessList {
     /// The `is_first` one fails if the pipe exists already. Must be called inside a runtime.
     ///
     /// # Errors
-    /// The operating system's; [`io::ErrorKind::PermissionDenied`] if the pipe exists or is another user's.
+    /// An error of the operating system; [`io::ErrorKind::PermissionDenied`] if the pipe exists or is another user's.
     pub fn create(&self, name: &str, is_first: bool) -> io::Result<NamedPipeServer> {
         self.create_with(name, ServerOptions::new().first_pipe_instance(is_first))
     }
@@ -61,7 +61,7 @@ impl AccessList {
     /// list. A pipe that has gone meanwhile is made anew. Must be called inside a runtime.
     ///
     /// # Errors
-    /// The operating system's; [`io::ErrorKind::PermissionDenied`] if the pipe is another user's.
+    /// An error of the operating system; [`io::ErrorKind::PermissionDenied`] if the pipe is another user's.
     pub fn join(&self, name: &str) -> io::Result<NamedPipeServer> {
         let pipe = self.create_with(name, ServerOptions::new().write_dac(true))?;
         // All instances of a pipe have one descriptor, and only the owner's user can have named this owner.
@@ -94,7 +94,7 @@ pub(crate) fn access_list(owner: &Sid, group: Option<&Sid>) -> String {
 /// come: before, the system may not tell.
 ///
 /// # Errors
-/// The operating system's, also if the client does not allow the broker to learn its user;
+/// An error of the operating system, also if the client does not allow the broker to learn its user;
 /// [`io::ErrorKind::PermissionDenied`] if the client's token is that of a restricted process.
 pub fn client_identity(pipe: &NamedPipeServer) -> io::Result<Identity> {
     Identity::of(&client_token(pipe.as_raw_handle())?)

@@ -10,7 +10,7 @@ const ROOM: usize = 261;
 /// The folder of the system's own programs, by the system itself: a variable of the environment may be set by a user.
 ///
 /// # Errors
-/// The operating system's.
+/// An error of the operating system.
 pub fn system_folder() -> io::Result<PathBuf> {
     let mut units = [0_u16; ROOM];
     // SAFETY: the buffer has the length that is given, in units.

@@ -44,8 +44,8 @@ impl Identity {
     /// The identity in an access token that was opened for queries.
     ///
     /// # Errors
-    /// The operating system's; [`io::ErrorKind::PermissionDenied`] if the token has its user for denials only, or is
-    /// restricted to some SIDs: such a process may not use everything that the user may.
+    /// An error of the operating system; [`io::ErrorKind::PermissionDenied`] if the token has its user for denials only,
+    /// or is restricted to some SIDs: such a process may not use everything that the user may.
     pub(crate) fn of(token: &impl AsHandle) -> io::Result<Self> {
         let (user, attributes) = user_with_attributes(token)?;
         if is_restricted(token)? || is_for_denials(attributes) {
@@ -58,7 +58,7 @@ impl Identity {
 /// The identity of this process.
 ///
 /// # Errors
-/// The operating system's.
+/// An error of the operating system.
 pub fn own_identity() -> io::Result<Identity> {
     Identity::of(&own_token()?)
 }
@@ -66,7 +66,7 @@ pub fn own_identity() -> io::Result<Identity> {
 /// The user of this process.
 ///
 /// # Errors
-/// The operating system's.
+/// An error of the operating system.
 pub fn own_user() -> io::Result<Sid> {
     Ok(user_with_attributes(&own_token()?)?.0)
 }

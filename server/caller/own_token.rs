@@ -34,9 +34,9 @@ impl OwnToken {
 /// The tokens that authenticate callers on the TCP port. Clones share the listed ones.
 #[derive(Debug, Clone)]
 pub struct Credentials {
-    /// Those of the tokens file. A reload replaces them.
+    /// The tokens of the tokens file. A reload replaces them.
     listed: watch::Receiver<Tokens>,
-    /// That of `--tcp auto`, which no reload changes.
+    /// The token of `--tcp auto`, which no reload changes.
     own: Option<OwnToken>,
 }
 

@@ -159,7 +159,7 @@ impl fmt::Display for TokenEntry {
 /// only, and complete.
 ///
 /// # Errors
-/// The operating system's.
+/// An error of the operating system.
 pub fn complete_file(tokens: &Path, text: &str) -> io::Result<NamedTempFile> {
     let mut file = Builder::new().make_in(private_file::folder_of(tokens), private_file::create_new)?;
     file.write_all(text.as_bytes())?;

@@ -9,7 +9,7 @@ use crate::samples::{Samples, nanoseconds};
 /// The processors that this thread may use.
 ///
 /// # Errors
-/// The operating system's error.
+/// An error of the operating system.
 pub(crate) fn usable() -> io::Result<Vec<usize>> {
     let set = sched_getaffinity(None)?;
     Ok((0..CpuSet::MAX_CPU).filter(|processor| set.is_set(*processor)).collect())
@@ -18,7 +18,7 @@ pub(crate) fn usable() -> io::Result<Vec<usize>> {
 /// Confines this thread, and those that it starts from now on, to one processor.
 ///
 /// # Errors
-/// The operating system's error.
+/// An error of the operating system.
 pub(crate) fn confine(processor: usize) -> io::Result<()> {
     let mut set = CpuSet::new();
     set.set(processor);
@@ -28,7 +28,7 @@ pub(crate) fn confine(processor: usize) -> io::Result<()> {
 /// The times, `count` of them, until a thread that waits on the processor `to` receives a byte from a thread on `from`.
 ///
 /// # Errors
-/// The operating system's error.
+/// An error of the operating system.
 pub(crate) fn hand_overs(from: usize, to: usize, count: u32) -> io::Result<Samples> {
     let (sender, receiver) = mpsc::sync_channel::<Instant>(1);
     let (ready, wait) = mpsc::sync_channel(1);

@@ -191,7 +191,7 @@ impl Broker {
     /// Kills the broker (SIGKILL), like a crash.
     ///
     /// # Errors
-    /// The operating system's error, on waiting for the process.
+    /// An error of the operating system, on waiting for the process.
     pub fn kill(&mut self) -> anyhow::Result<()> {
         self.process.kill()?;
         self.process.wait()?;

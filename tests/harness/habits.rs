@@ -124,7 +124,7 @@ impl Habits {
     /// Unplugs the last reader: with [`Habit::ServiceStops`], the service stops.
     ///
     /// # Errors
-    /// The operating system's error.
+    /// An error of the operating system.
     pub fn unplug(&self) -> anyhow::Result<()> {
         Ok(fs::write(self.unplugged(), "")?)
     }
@@ -132,7 +132,7 @@ impl Habits {
     /// Plugs the readers in again, which starts the service.
     ///
     /// # Errors
-    /// The operating system's error.
+    /// An error of the operating system.
     pub fn plug_in(&self) -> anyhow::Result<()> {
         Ok(fs::remove_file(self.unplugged())?)
     }

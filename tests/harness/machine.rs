@@ -70,7 +70,7 @@ impl Machine {
     /// Makes a folder if it is missing, and sets its owner and mode.
     ///
     /// # Errors
-    /// The operating system's error.
+    /// An error of the operating system.
     pub fn folder(&self, path: &str, owner: u32, mode: u32) -> anyhow::Result<()> {
         let path = self.path(path);
         fs::create_dir_all(&path)?;
@@ -81,7 +81,7 @@ impl Machine {
     /// Mounts a `/proc` that shows users their own processes only; root still sees all.
     ///
     /// # Errors
-    /// The operating system's error.
+    /// An error of the operating system.
     pub fn hide_processes(&self) -> anyhow::Result<()> {
         let namespace = format!("--mount=/proc/{}/ns/mnt", self.holder.id());
         let mount = ["mount", "-t", "proc", "-o", "hidepid=2", "none", "/proc"];
@@ -93,7 +93,7 @@ impl Machine {
     /// Gives the machine the system's configuration, as the package installs it.
     ///
     /// # Errors
-    /// The operating system's error.
+    /// An error of the operating system.
     pub fn install_configuration(&self) -> anyhow::Result<()> {
         let script = "mkdir -p /run/etc/upper /run/etc/work && mkdir -m 755 -p /run/etc/upper/cardbroker &&
             cp \"$1\" /run/etc/upper/cardbroker/ && chmod 644 /run/etc/upper/cardbroker/* &&
@@ -108,7 +108,7 @@ impl Machine {
     /// Makes a symbolic link at `path` to `target`.
     ///
     /// # Errors
-    /// The operating system's error.
+    /// An error of the operating system.
     pub fn link(&self, path: &str, target: &str) -> anyhow::Result<()> {
         Ok(symlink(target, self.path(path))?)
     }

@@ -126,7 +126,7 @@ impl Pcscd {
     /// Kills pcscd (SIGKILL), like a crash.
     ///
     /// # Errors
-    /// The operating system's error, on waiting for the process.
+    /// An error of the operating system, on waiting for the process.
     pub fn kill(&mut self) -> anyhow::Result<()> {
         self.process.kill()?;
         self.process.wait()?;
@@ -160,7 +160,7 @@ impl Pcscd {
     /// Sends pcscd a signal, for example to stop it and to let it go on.
     ///
     /// # Errors
-    /// The operating system's error.
+    /// An error of the operating system.
     pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
         let pid = Pid::from_raw(self.process.id().cast_signed()).context("no pid")?;
         Ok(kill_process(pid, signal)?)

@@ -28,7 +28,7 @@ impl Program {
     /// Starts the program at `path`; its PC/SC is `pcscd`.
     ///
     /// # Errors
-    /// The operating system's error, on starting it.
+    /// An error of the operating system, on starting it.
     pub fn start(path: &str, pcscd: &Pcscd, arguments: &[&str]) -> anyhow::Result<Self> {
         Self::spawn(Command::new(path).args(arguments).env("PCSCLITE_CSOCK_NAME", pcscd.socket()))
     }
@@ -36,7 +36,7 @@ impl Program {
     /// Starts a program by `command`.
     ///
     /// # Errors
-    /// The operating system's error, on starting it.
+    /// An error of the operating system, on starting it.
     pub fn spawn(command: &mut Command) -> anyhow::Result<Self> {
         let mut process = command
             .stdin(Stdio::piped())

@@ -59,7 +59,7 @@ impl Proxy {
     /// Starts a proxy before the broker that listens at `broker`. Must be called within a Tokio runtime.
     ///
     /// # Errors
-    /// The operating system's error.
+    /// An error of the operating system.
     pub fn start(broker: PathBuf, manner: Manner) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("proxy-").tempdir()?;
         let listener = UnixListener::bind(socket(folder.path()))?;

@@ -38,7 +38,7 @@ impl Relay {
     /// Starts a relay at `address`; port 0 takes a free one.
     ///
     /// # Errors
-    /// The operating system's error.
+    /// An error of the operating system.
     pub fn start(address: &str, role: Role) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(address)?;
         let relay = Self { address: listener.local_addr()?, record: Arc::default() };

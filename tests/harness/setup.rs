@@ -232,7 +232,7 @@ impl Setup {
     /// Lets other users enter the broker's folder.
     ///
     /// # Errors
-    /// The operating system's error.
+    /// An error of the operating system.
     pub fn open_folder(self) -> anyhow::Result<Self> {
         fs::set_permissions(self.folder.path(), fs::Permissions::from_mode(0o711))?;
         Ok(self)

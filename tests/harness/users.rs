@@ -12,7 +12,7 @@ use rustix::process::geteuid;
 /// Switches this process to that user, with that group and no other. Must run as root.
 ///
 /// # Errors
-/// The operating system's error.
+/// An error of the operating system.
 pub fn become_user(uid: u32, gid: u32) -> anyhow::Result<()> {
     let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
     Ok(setgroups(&[]).and_then(|()| setresgid(gid, gid, gid)).and_then(|()| setresuid(uid, uid, uid))?)

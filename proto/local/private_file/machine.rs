@@ -14,7 +14,7 @@ use super::os::{excess_if, open_to_check, told};
 /// problem.
 ///
 /// # Errors
-/// The operating system's, with the path.
+/// An error of the operating system, with the path.
 pub fn replaceable(path: &Path) -> Result<Option<(PathBuf, String)>, (PathBuf, io::Error)> {
     let user = system_user().map_err(|error| (path.to_owned(), error))?;
     let is_folder = path.is_dir();
@@ -38,7 +38,7 @@ pub fn replaceable(path: &Path) -> Result<Option<(PathBuf, String)>, (PathBuf, i
 /// secret, as the end of a sentence about the file; `None` if there is none. Links count as their target.
 ///
 /// # Errors
-/// The operating system's.
+/// An error of the operating system.
 pub fn excess_for_service(file: &Path, is_secret: bool) -> io::Result<Option<String>> {
     let user = system_user()?;
     let access = access_of_file(&open_to_check(file)?)?;

@@ -79,7 +79,7 @@ pub fn open_as_administrator(path: &Path) -> Result<File, PrivateFileError> {
 /// themselves.
 ///
 /// # Errors
-/// The operating system's.
+/// An error of the operating system.
 pub fn read_beginning(file: &File) -> io::Result<(Zeroizing<Vec<u8>>, bool)> {
     let size = file.metadata()?.len();
     let (limit, is_whole) = (size.min(MAX_PRIVATE_BYTES), size <= MAX_PRIVATE_BYTES);

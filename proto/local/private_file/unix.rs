@@ -36,7 +36,7 @@ pub fn lock_folder(folder: &Path) -> io::Result<impl Sized + use<>> {
 /// Gives a new file of root's to the user who owns the file at `path`, or else its folder; other users keep theirs.
 ///
 /// # Errors
-/// The operating system's.
+/// An error of the operating system.
 pub fn give_to_owner_of(path: &Path, file: &File) -> io::Result<()> {
     if !is_root() {
         return Ok(());
@@ -48,7 +48,7 @@ pub fn give_to_owner_of(path: &Path, file: &File) -> io::Result<()> {
 /// Creates a folder and its missing parents, accessible by their owner only.
 ///
 /// # Errors
-/// The operating system's.
+/// An error of the operating system.
 pub fn create_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().mode(0o700).recursive(true).create(path)
 }
@@ -56,7 +56,7 @@ pub fn create_folder(path: &Path) -> io::Result<()> {
 /// Creates a file, accessible by its owner only, and opens it for reading and writing.
 ///
 /// # Errors
-/// The operating system's; [`io::ErrorKind::AlreadyExists`] if there is something at the path.
+/// An error of the operating system; [`io::ErrorKind::AlreadyExists`] if there is something at the path.
 pub fn create_new(path: &Path) -> io::Result<File> {
     File::options().read(true).write(true).create_new(true).mode(0o600).open(path)
 }

@@ -60,7 +60,7 @@ pub fn give_to_owner_of(_: &Path, _: &File) -> io::Result<()> {
 /// Creates a folder and its missing parents, accessible by this user, SYSTEM and the administrators only.
 ///
 /// # Errors
-/// The operating system's.
+/// An error of the operating system.
 pub fn create_folder(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
@@ -80,7 +80,7 @@ pub fn create_folder(path: &Path) -> io::Result<()> {
 /// use it.
 ///
 /// # Errors
-/// The operating system's; [`io::ErrorKind::AlreadyExists`] if there is something at the path.
+/// An error of the operating system; [`io::ErrorKind::AlreadyExists`] if there is something at the path.
 pub fn create_new(path: &Path) -> io::Result<File> {
     let folder = open_to_check(folder_of(path))?;
     let is_machines = [SYSTEM, ADMINISTRATORS].contains(&owner_of_file(&folder)?.as_str());
@@ -127,7 +127,7 @@ pub(super) fn check_access(file: &File, _: &Metadata) -> Result<(), PrivateFileE
 /// sentence about it: the right of another user, or that it is a link; `None` if it has none.
 ///
 /// # Errors
-/// The operating system's.
+/// An error of the operating system.
 pub fn excess(path: &Path) -> io::Result<Option<String>> {
     let own = own_user()?;
     excess_if(path, |access| access.check_unchangeable(own.as_str()))
@@ -144,7 +144,7 @@ pub(super) fn excess_if(path: &Path, check: impl Fn(&FileAccess) -> Result<(), E
 /// Whether another user than the administrators may own or change an open file.
 ///
 /// # Errors
-/// The operating system's.
+/// An error of the operating system.
 pub fn is_changeable_by_others(file: &impl AsHandle) -> io::Result<bool> {
     Ok(access_of_file(file)?.check_unchangeable(own_user()?.as_str()).is_err())
 }

@@ -103,7 +103,7 @@ impl Stream {
     /// Writes what fits now.
     ///
     /// # Errors
-    /// The operating system's; [`io::ErrorKind::WouldBlock`] if nothing fits.
+    /// An error of the operating system; [`io::ErrorKind::WouldBlock`] if nothing fits.
     pub(crate) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         self.end.as_ref().ok_or(io::ErrorKind::NotConnected)?.pipe.try_write(bytes)
     }

@@ -68,7 +68,7 @@ impl Service {
     /// Tells the manager about an event, if that changes the state.
     ///
     /// # Errors
-    /// The operating system's.
+    /// An error of the operating system.
     pub(in crate::process) fn tell(&self, event: Event) -> io::Result<()> {
         // Held until the manager knows: states arrive in their order.
         let mut status = self.status();

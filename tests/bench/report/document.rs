@@ -79,7 +79,7 @@ impl Report {
 /// Writes `results.md` and `results.json` into `folder`; returns the Markdown.
 ///
 /// # Errors
-/// The operating system's error, on writing.
+/// An error of the operating system, on writing.
 pub(crate) fn write(folder: &Path, report: &Report) -> io::Result<String> {
     let tables: Vec<_> = report.tables().map(Table::markdown).collect();
     let markdown = format!("# Cardbroker beside direct PC/SC\n\n{}\n\n{}", report.head(), tables.join("\n"));
@@ -93,7 +93,7 @@ pub(crate) fn write(folder: &Path, report: &Report) -> io::Result<String> {
 /// (none if that file is missing), the targets, and the tables, folded away.
 ///
 /// # Errors
-/// The operating system's error, on reading and writing.
+/// An error of the operating system, on reading and writing.
 pub(crate) fn publish(root: &Path, report: &Report) -> io::Result<PathBuf> {
     let reading = match fs::read_to_string(root.join("tests/bench/reading.md")) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),

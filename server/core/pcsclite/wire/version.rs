@@ -5,11 +5,11 @@ use crate::pcsclite::code::Code;
 /// A version of the protocol that the door speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Version {
-    /// That of libpcsclite 1.8.24 to 2.2.3.
+    /// The version of libpcsclite 1.8.24 to 2.2.3.
     V4_4,
-    /// That of libpcsclite 2.3.0 to 2.4.1.
+    /// The version of libpcsclite 2.3.0 to 2.4.1.
     V4_5,
-    /// That of libpcsclite 2.5.0 and later.
+    /// The version of libpcsclite 2.5.0 and later.
     V4_6,
 }
 
