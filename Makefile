@@ -85,7 +85,7 @@ test: setup all-checked lint ## everything that CI runs: lint, unit and end-to-e
 	$(call step,SEED=1 tests/fuzz/run $(SECONDS))
 	$(not_checked)
 
-release-check: setup ## checks too long for CI: all packages, the longest tests, long fuzzing; 2.5 h
+release-check: setup ## checks too long for CI: all packages, the longest tests, long fuzzing; 3.5 h
 	@printf '%s\n' '' 'release-check runs, on two cores:' \
 		'  all tests, those of idle connections with 5 min each            15 min' \
 		'  1,000 probes of a card, and as many beside a verified PIN        15 min' \
