@@ -164,7 +164,8 @@ enum Detail {
     Cause(Cause),
     /// The rule that forbids the session now: [`Cause::RulesChanged`], for [`Reason::LeaseRevoked`].
     NewRule(Arc<str>),
-    /// The number of tries that the card has left for the PIN, for [`Reason::PinKnownWrong`].
+    /// The number of tries that the card has left for the PIN, for [`Reason::PinKnownWrong`] and
+    /// [`Reason::PinLastTry`].
     Tries(u8),
 }
 
@@ -201,7 +202,12 @@ impl Failure {
         Self { detail, ..Self::not_sent(Reason::PinKnownWrong, message) }
     }
 
-    /// Returns a failure that has no field, rule or cause.
+    /// Returns the failure of a command that would use up the last try of a PIN without permission.
+    pub fn last_try(message: impl Into<Cow<'static, str>>) -> Self {
+        Self { detail: Detail::Tries(1), ..Self::not_sent(Reason::PinLastTry, message) }
+    }
+
+    /// Returns a failure that has no field, rule, cause or number of tries.
     pub fn new(reason: Reason, delivery: Delivery, message: impl Into<Cow<'static, str>>) -> Self {
         Self { reason, delivery, message: message.into(), detail: Detail::None }
     }
@@ -247,7 +253,7 @@ impl Failure {
         }
     }
 
-    /// The card's remaining tries of a PIN that it has rejected before, if they are known.
+    /// The card's remaining tries of the PIN that was not sent, 1 or more, if they are known.
     pub fn tries(&self) -> Option<u8> {
         match self.detail {
             Detail::Tries(tries) => Some(tries),
@@ -279,22 +285,26 @@ mod tests {
 
     #[test]
     fn each_constructor_pairs_its_detail_with_its_reason() {
-        for (failure, reason, field, rule, cause) in [
-            (Failure::invalid("id", "m"), Reason::InvalidRequest, Some("id"), None, None),
-            (Failure::denied("night".into(), "m"), Reason::Denied, None, Some("night"), None),
-            (Failure::revoked(Cause::Idle, "m"), Reason::LeaseRevoked, None, None, Some(Cause::Idle)),
+        for (failure, reason, field, rule, cause, tries) in [
+            (Failure::invalid("id", "m"), Reason::InvalidRequest, Some("id"), None, None, None),
+            (Failure::denied("night".into(), "m"), Reason::Denied, None, Some("night"), None, None),
+            (Failure::revoked(Cause::Idle, "m"), Reason::LeaseRevoked, None, None, Some(Cause::Idle), None),
             (
                 Failure::revoked_by_rule("night".into(), "m"),
                 Reason::LeaseRevoked,
                 None,
                 Some("night"),
                 Some(Cause::RulesChanged),
+                None,
             ),
-            (Failure::unknown(Reason::CardLost, "m"), Reason::CardLost, None, None, None),
+            (Failure::known_wrong(Some(2), "m"), Reason::PinKnownWrong, None, None, None, Some(2)),
+            (Failure::known_wrong(None, "m"), Reason::PinKnownWrong, None, None, None, None),
+            (Failure::last_try("m"), Reason::PinLastTry, None, None, None, Some(1)),
+            (Failure::unknown(Reason::CardLost, "m"), Reason::CardLost, None, None, None, None),
         ] {
             for failure in [failure.clone().into_executed().with_message("n"), failure.into_not_sent()] {
-                let details = (failure.reason, failure.field(), failure.rule(), failure.cause());
-                assert_eq!(details, (reason, field, rule, cause));
+                let details = (failure.reason, failure.field(), failure.rule(), failure.cause(), failure.tries());
+                assert_eq!(details, (reason, field, rule, cause, tries));
             }
         }
     }

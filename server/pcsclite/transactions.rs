@@ -232,8 +232,8 @@ impl Task for SessionReset {
 /// The answer to a command that the broker has refused. A PIN that the card has rejected before gets the status word of
 /// a wrong PIN, with the number of tries that the card has left: every program shows that right.
 fn refusal(failure: Failure) -> Result<ApduBytes, Code> {
-    match failure.tries() {
-        Some(tries @ 1..=15) => Ok([0x63, 0xC0 | tries].into()),
+    match (failure.reason, failure.tries()) {
+        (Reason::PinKnownWrong, Some(tries @ 1..=15)) => Ok([0x63, 0xC0 | tries].into()),
         _ => Err(Code::from(&failure)),
     }
 }
@@ -262,6 +262,6 @@ mod tests {
         ] {
             assert_eq!(refusal(Failure::known_wrong(tries, "m")), answer, "{tries:?}");
         }
-        assert_eq!(refusal(Failure::not_sent(Reason::PinLastTry, "m")), Err(Code::SECURITY_VIOLATION));
+        assert_eq!(refusal(Failure::last_try("m")), Err(Code::SECURITY_VIOLATION));
     }
 }

@@ -75,7 +75,7 @@ use value::Value;
 use super::{selection::ConfirmedName, view::CardView};
 use crate::{
     apdu::{Class, ParsedCommand, StatusWord},
-    error::{Failure, Reason},
+    error::Failure,
     keyed_hash::HashKey,
 };
 
@@ -129,7 +129,7 @@ impl PinGuard {
     /// Admits a command to the card in the state `view`.
     ///
     /// # Errors
-    /// [`Reason::PinKnownWrong`] or [`Reason::PinLastTry`], not sent.
+    /// [`Failure::known_wrong`] or [`Failure::last_try`]; in a refused chain the same reason without a number of tries.
     pub fn admit(&mut self, command: &ParsedCommand, allowed: Allowed, view: &CardView) -> Result<Passed, Failure> {
         let chain = self.chain.as_ref().filter(|chain| chain.is_continued_by(command.bytes()));
         if let Some(reason) = chain.and_then(|chain| chain.refused) {
@@ -163,7 +163,7 @@ impl PinGuard {
         let is_last = counter.is_some_and(|counter| self.memory.is_last_try(counter));
         if self.guarded.last_try && !allowed.last_try && is_last {
             let message = "one try of this PIN is left: allow it in the request (allow_last_try)";
-            return Err(Failure::not_sent(Reason::PinLastTry, message));
+            return Err(Failure::last_try(message));
         }
         let Sent::Presents(presented) = sent else { return Ok(false) };
         let presented = presented.counter.as_ref().zip(value);

@@ -9,7 +9,7 @@ mod unreadable;
 mod unready;
 
 use super::{memory::MAX_REMEMBERED, reading::HARMLESS, *};
-use crate::error::Delivery;
+use crate::error::{Delivery, Reason};
 
 fn bytes(hex: &str) -> Vec<u8> {
     let digits: String = hex.split_whitespace().collect();

@@ -201,6 +201,37 @@ fn answers_without_a_number_count_the_tries_down() {
 }
 
 #[test]
+fn a_refusal_has_the_number_of_tries_that_are_left() {
+    let tries = |reader: &mut Reader, command: &str| {
+        let admitted = reader.guard.admit(&ParsedCommand::parse(bytes(command)), Allowed::default(), &reader.view);
+        admitted.err().unwrap().tries()
+    };
+    let mut reader = Reader::usual();
+    reader.sends(WRONG, "6300");
+    assert_eq!(tries(&mut reader, WRONG), None, "the card has reported no number");
+    reader.sends("00200081 02 3838", "63C1");
+    assert_eq!(tries(&mut reader, WRONG), None, "that of another PIN");
+    for (command, answer, left) in
+        [("00200080", "63C5", 5), (OTHER, "63C4", 4), ("00200080 02 3737", "6300", 3), ("00200080", "63CF", 15)]
+    {
+        reader.sends(command, answer);
+        assert_eq!(tries(&mut reader, WRONG), Some(left), "{command} {answer}");
+    }
+    reader.sends("10200080 01 39", "9000");
+    assert_eq!(tries(&mut reader, "00200080 01 39"), Some(15), "the last link");
+    assert_eq!(tries(&mut reader, "00200080 02 3636"), None, "a continued chain is not compared");
+
+    let mut strict = Reader::new(true, true);
+    strict.sends(WRONG, "63C1").sends(OTHER, "6300");
+    assert_eq!(tries(&mut strict, WRONG), Some(1), "the card has not said that none is left");
+
+    let mut openpgp = Reader::usual();
+    openpgp.sends(&select(OPENPGP), "9000").sends("00200081 02 3939", "63C2");
+    openpgp.sends("00CA00C4 00", "00 404040 FF0303 9000");
+    assert_eq!(tries(&mut openpgp, "00200082 02 3939"), Some(255), "a card may have more tries than 63 Cx can say");
+}
+
+#[test]
 fn the_last_try_of_an_unblocking_code_is_kept_too() {
     let mut reader = Reader::new(false, true);
     reader.sends("002C0080 04 39393131", "63C1");
