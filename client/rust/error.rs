@@ -91,6 +91,12 @@ impl Error {
         self.failure()?.retry_after
     }
 
+    /// The number of tries that the card has left for a PIN that the broker did not send to it; `None` if it is unknown
+    /// or the failure is another one. See [`Failure::tries_left`].
+    pub fn tries_left(&self) -> Option<u8> {
+        self.failure()?.tries_left
+    }
+
     /// The fields of the request that violate a rule of the contract.
     pub fn field_violations(&self) -> &[FieldViolation] {
         self.failure().map(|failure| failure.field_violations.as_slice()).unwrap_or_default()

@@ -47,6 +47,9 @@ pub struct Failure {
     pub field_violations: Vec<FieldViolation>,
     /// The name of the reader concerned: `readers/{id}`.
     pub reader: Option<String>,
+    /// The number of tries that the card has left for the PIN, 1–255, as far as the broker knows. With PIN_KNOWN_WRONG
+    /// and PIN_LAST_TRY only.
+    pub tries_left: Option<u8>,
     /// Whether the status carries nothing from the broker: no failure, no ErrorInfo, no trailer.
     pub(crate) is_foreign: bool,
 }
@@ -67,6 +70,7 @@ impl Failure {
             unknown_cause: None,
             field_violations: Vec::new(),
             reader: None,
+            tries_left: None,
             is_foreign: false,
         }
     }
@@ -118,6 +122,7 @@ impl Failure {
             unknown_cause: cause.is_none().then_some(wire.cause),
             field_violations: wire.field_violations,
             reader: filled(wire.reader),
+            tries_left: wire.tries_left.and_then(|tries| tries.try_into().ok()),
             code_number,
             ..Self::own(None, delivery, Code::from_i32(code_number), message)
         }
@@ -214,6 +219,7 @@ mod tests {
             cause: RevocationCause::Idle.into(),
             field_violations: vec![FieldViolation { field: "id".into(), description: "not greater".into() }],
             reader: "readers/x".into(),
+            tries_left: Some(2),
         };
         let failure = Failure::of_status(&status(&told), Delivery::Unknown);
         assert_eq!((failure.reason, failure.cause), (Some(ErrorReason::LeaseRevoked), Some(RevocationCause::Idle)));
@@ -221,7 +227,18 @@ mod tests {
         assert_eq!(failure.retry_after, Some(Duration::from_secs(2)));
         assert_eq!((failure.message.as_str(), failure.rule.as_deref()), ("others wait", Some("night")));
         assert_eq!((failure.field_violations[0].field.as_str(), failure.reader.as_deref()), ("id", Some("readers/x")));
+        assert_eq!(failure.tries_left, Some(2));
         assert_eq!(Failure { code: failure.code, ..told.into() }, failure, "the same in a session or a stop");
+    }
+
+    #[test]
+    fn a_number_of_tries_is_kept_if_it_is_one() {
+        for (told, tries_left) in
+            [(None, None), (Some(0), Some(0)), (Some(255), Some(255)), (Some(256), None), (Some(-1), None)]
+        {
+            let failure = Failure::from(v1::Failure { tries_left: told, ..v1::Failure::default() });
+            assert_eq!(failure.tries_left, tries_left, "{told:?}");
+        }
     }
 
     #[test]

@@ -43,6 +43,7 @@ pub(super) fn wire_failure(failure: &Failure, reader: Option<&str>) -> v1::Failu
         cause: failure.cause().map_or(v1::RevocationCause::Unspecified, wire_cause).into(),
         field_violations: failure.field().map(violation).into_iter().collect(),
         reader: reader.filter(is_named).unwrap_or_default().to_owned(),
+        tries_left: failure.tries().map(i32::from),
     }
 }
 
@@ -224,6 +225,18 @@ mod tests {
         assert_eq!(denied.rule, "no contractors");
         let revoked = failure_in(&to_status(&Failure::revoked(Cause::Idle, "idled"), None));
         assert_eq!((revoked.cause(), revoked.reason()), (v1::RevocationCause::Idle, v1::ErrorReason::LeaseRevoked));
+    }
+
+    #[test]
+    fn a_withheld_pin_has_the_number_of_tries_if_it_is_known() {
+        for (failure, tries_left) in [
+            (Failure::known_wrong(Some(255), "m"), Some(255)),
+            (Failure::known_wrong(None, "m"), None),
+            (Failure::last_try("m"), Some(1)),
+            (Failure::not_sent(Reason::PinLastTry, "a chain"), None),
+        ] {
+            assert_eq!(failure_in(&to_status(&failure, None)).tries_left, tries_left, "{failure:?}");
+        }
     }
 
     #[test]

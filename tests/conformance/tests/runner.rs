@@ -55,6 +55,7 @@ fn a_field_that_is_left_out_fails_its_cases() {
         ("transmit/response", "get_response_count"),
         ("transmit/response", "was_reset"),
         ("transmit/status", "retry_after"),
+        ("transmit/status", "tries_left"),
         ("open/status", "rule"),
         ("session_transmit/failed", "field_violations"),
         ("watch/change", "insertion_count"),

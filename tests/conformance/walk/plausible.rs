@@ -126,8 +126,8 @@ pub(crate) fn failed(failure: &Value) -> Value {
 }
 
 /// The fields that a client must not invent: all but the message, which may be its own text.
-const TOLD_ONLY: [&str; 8] =
-    ["reason", "delivery", "code", "retry_after", "rule", "cause", "field_violations", "reader"];
+const TOLD_ONLY: [&str; 9] =
+    ["reason", "delivery", "code", "retry_after", "rule", "cause", "field_violations", "reader", "tries_left"];
 
 fn shown(failure: &Value) -> Value {
     let mut failure = failure.clone();

@@ -60,6 +60,9 @@ fn failure(failure: &Failure) -> Value {
     if let Some(reader) = &failure.reader {
         told["reader"] = reader.as_str().into();
     }
+    if let Some(tries) = failure.tries_left {
+        told["tries_left"] = tries.into();
+    }
     if let Some(cause) = failure.cause {
         told["cause"] = cause.as_str_name().into();
     } else if let Some(unknown) = failure.unknown_cause {

@@ -67,11 +67,16 @@ pub(crate) fn failure(reason: ErrorReason, delivery: Delivery, message: &str) ->
 
 /// The failure as the status of a call.
 pub(crate) fn refusal(reason: ErrorReason, delivery: Delivery, message: &str) -> Status {
-    let failure = failure(reason, delivery, message);
+    status(failure(reason, delivery, message))
+}
+
+/// The status of a call that ended with this failure.
+pub(crate) fn status(failure: Failure) -> Status {
     let value = failure.encode_to_vec();
     let any = Any { type_url: "type.googleapis.com/cardbroker.v1.Failure".into(), value };
+    let (code, message) = (failure.code.into(), failure.message.clone());
     let details = StatusDetails { code: failure.code, message: failure.message, details: vec![any] };
-    Status::with_details(codes::code(reason, delivery), message, details.encode_to_vec().into())
+    Status::with_details(code, message, details.encode_to_vec().into())
 }
 
 /// Stopped at the first command, but with one result: a GET RESPONSE failed.
