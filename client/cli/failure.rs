@@ -195,6 +195,11 @@ fn advice(error: &Error) -> String {
              with \"cardbroker token new\""
                 .to_owned()
         }
+        _ if error.reason() == Some(ErrorReason::PinKnownWrong) => match error.tries_left() {
+            Some(1) => " (1 try left)".to_owned(),
+            Some(tries) => format!(" ({tries} tries left)"),
+            None => String::new(),
+        },
         _ if error.delivery() == Delivery::Executed => RAN.to_owned(),
         _ if error.delivery() != Delivery::NotSent => CHECK.to_owned(),
         _ => error

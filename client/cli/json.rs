@@ -146,6 +146,7 @@ fn failure(failure: &Failure, message: &str) -> Value {
         "cause": failure.cause.map(cause).or_else(|| failure.unknown_cause.map(|number| number.to_string())),
         "field_violations": failure.field_violations.iter().map(violation).collect::<Vec<_>>(),
         "reader": failure.reader,
+        "tries_left": failure.tries_left,
     })
 }
 

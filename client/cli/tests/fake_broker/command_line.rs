@@ -10,13 +10,13 @@ use cardbroker_client::{
 };
 use cardbroker_proto::{
     ENDPOINT_VARIABLE,
-    v1::{StatusWordPattern, TransmitResponse, UnitStop},
+    v1::{Failure, StatusWordPattern, TransmitResponse, UnitStop},
 };
 use serde_json::{Value, json};
 
 use crate::support::{
     FakeBroker, apdu, ready, result,
-    script::{failure, refusal},
+    script::{failure, refusal, status},
 };
 
 const SELECT: &str = "00 A4 04 0C";
@@ -206,9 +206,28 @@ fn an_error_in_json_has_all_fields_of_the_failure() {
     let output = run(&broker, &["transmit", "desk", SELECT, "--json"]);
     let expected = json!({ "error": {
         "reason": "NO_CARD", "delivery": "not_sent", "code": 9, "message": "what the broker says",
-        "retry_after_ms": null, "rule": null, "cause": null, "field_violations": [], "reader": null,
+        "retry_after_ms": null, "rule": null, "cause": null, "field_violations": [], "reader": null, "tries_left": null,
     }});
     assert_eq!(serde_json::from_slice::<Value>(&output.stderr).unwrap(), expected);
+}
+
+#[test]
+fn a_withheld_pin_has_its_number_of_tries() {
+    const WRONG: ErrorReason = ErrorReason::PinKnownWrong;
+    for (reason, tries_left, ending) in [
+        (WRONG, Some(2), " (2 tries left)\n"),
+        (WRONG, Some(1), " (1 try left)\n"),
+        (WRONG, None, "says\n"),
+        (ErrorReason::PinLastTry, Some(1), "says\n"),
+    ] {
+        let told = Failure { tries_left, ..failure(reason, Delivery::NotSent, "what the broker says") };
+        let broker = FakeBroker::refusing(move || status(told.clone()));
+        let output = run(&broker, &["transmit", "desk", SELECT]);
+        assert!(err(&output).ends_with(ending) && code(&output) == 1, "{output:?}");
+        let output = run(&broker, &["transmit", "desk", SELECT, "--json"]);
+        let told = serde_json::from_slice::<Value>(&output.stderr).unwrap();
+        assert_eq!(told["error"]["tries_left"], json!(tries_left), "{told}");
+    }
 }
 
 #[test]
