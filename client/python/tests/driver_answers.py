@@ -134,6 +134,7 @@ def _failure_message(error: cardbroker.CardbrokerError) -> error_pb2.Failure:
             error_pb2.FieldViolation(field=each.field, description=each.description) for each in error.field_violations
         ],
         reader=error.reader or "",
+        tries_left=error.tries_left,
     )
 
 

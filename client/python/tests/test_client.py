@@ -83,6 +83,17 @@ def test_the_broker_refuses_a_bad_apdu_with_its_index(client: cardbroker.Client)
     assert error.field_violations[0].field.startswith("commands[1].apdu")
 
 
+def test_a_withheld_pin_has_the_tries_that_are_left(client: cardbroker.Client) -> None:
+    wrong = bytes.fromhex("00200080083939393939393939")
+    assert client.transmit(READER, wrong).results[0].status_word == 0x63C2
+    with pytest.raises(cardbroker.FailedError) as caught:
+        client.transmit(READER, wrong)
+    assert (caught.value.reason, caught.value.tries_left) == ("PIN_KNOWN_WRONG", 2)
+    with pytest.raises(cardbroker.StoppedError) as stopped:
+        client.transmit(READER, READ_RECORD, wrong)
+    assert (stopped.value.index, stopped.value.tries_left) == (1, 2)
+
+
 def test_an_apdu_of_another_type_raises_a_type_error(client: cardbroker.Client) -> None:
     with pytest.raises(TypeError, match="an APDU is bytes, not str"):
         client.transmit(READER, "00A40400")  # type: ignore[arg-type]

@@ -119,6 +119,12 @@ def test_standard_details_fill_gaps_of_the_trailers() -> None:
     assert (error.reason, error.retry_after, error.delivery) == ("QUEUE_FULL", 2, "UNKNOWN")
 
 
+@pytest.mark.parametrize("tries", [None, 0, 2])
+def test_a_number_of_tries_may_be_absent(tries: int | None) -> None:
+    failure = error_pb2.Failure(reason=error_pb2.ERROR_REASON_PIN_KNOWN_WRONG, tries_left=tries)
+    assert of_failure(failure).tries_left == tries
+
+
 def test_a_failure_in_a_session_without_code_is_unknown() -> None:
     assert of_failure(error_pb2.Failure(reason=error_pb2.ERROR_REASON_NO_CARD)).code == "UNKNOWN"
 

@@ -46,6 +46,9 @@ class Failure:
     """The fields that break a rule of the contract; only with INVALID_REQUEST."""
     reader: str | None = None
     """The reader concerned: `readers/{id}`."""
+    tries_left: int | None = None
+    """The number of tries that the card has left for the PIN, 1 to 255; only with PIN_KNOWN_WRONG, if the card has
+    reported a number, and PIN_LAST_TRY."""
 
     @property
     def is_permanent(self) -> bool:
@@ -108,6 +111,11 @@ class CardbrokerError(Exception):
     def reader(self) -> str | None:
         """The reader concerned: `readers/{id}`. See `Failure.reader`."""
         return self.failure.reader
+
+    @property
+    def tries_left(self) -> int | None:
+        """The tries that the card has left for a withheld PIN, if they are known. See `Failure.tries_left`."""
+        return self.failure.tries_left
 
     @property
     def is_permanent(self) -> bool:

@@ -42,6 +42,7 @@ def of_failure(failure: error_pb2.Failure, code: str = "UNKNOWN", message: str =
         cause=CAUSE.of(failure.cause),
         field_violations=tuple(FieldViolation(each.field, each.description) for each in failure.field_violations),
         reader=failure.reader or None,
+        tries_left=failure.tries_left if failure.HasField("tries_left") else None,
     )
 
 
