@@ -55,6 +55,11 @@ export interface Failure {
   readonly fieldViolations: readonly FieldViolation[];
   /** The reader concerned: `readers/{id}`. */
   readonly reader?: string;
+  /**
+   * The number of tries that the card has left for the PIN, 1–255; with `PIN_KNOWN_WRONG`, if the card has reported a
+   * number, and `PIN_LAST_TRY` only.
+   */
+  readonly triesLeft?: number;
 }
 
 /** The kinds of errors; each has its own class. */
@@ -127,6 +132,11 @@ export abstract class CardbrokerError extends Error {
   /** The reader concerned: `readers/{id}`. See {@link Failure.reader}. */
   get reader(): string | undefined {
     return this.failure.reader;
+  }
+
+  /** The tries that the card has left for a withheld PIN, if they are known. See {@link Failure.triesLeft}. */
+  get triesLeft(): number | undefined {
+    return this.failure.triesLeft;
   }
 
   /** Whether every repeat of the same request fails again. */

@@ -35,6 +35,7 @@ function fromWire(wire: WireFailure): Failure {
     ...(wire.cause && { cause: toWord(WireCause, wire.cause) }),
     fieldViolations: wire.fieldViolations,
     ...(wire.reader && { reader: wire.reader }),
+    ...(wire.triesLeft !== undefined && { triesLeft: wire.triesLeft }),
   };
 }
 

@@ -51,6 +51,13 @@ test("a failure in a session without code is UNKNOWN", () => {
   assert.equal(inBand(Failure.create({ code: 8 })).code, 8);
 });
 
+test("a number of tries may be absent", () => {
+  for (const triesLeft of [undefined, 0, 2]) {
+    assert.equal(inBand(Failure.create({ triesLeft })).triesLeft, triesLeft);
+  }
+  assert(!("triesLeft" in inBand(Failure.create())));
+});
+
 test("only failures from elsewhere than the broker allow repeats", () => {
   for (const code of [status.UNAVAILABLE, status.UNKNOWN, status.INTERNAL, status.CANCELLED]) {
     assert(isLost(ofStatus({ ...ended(), code })));

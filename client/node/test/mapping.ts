@@ -191,7 +191,8 @@ function resultToJson(result: CommandResult): Json {
   };
 }
 
-export function failureToJson({ reason, delivery, cause, fieldViolations, retryAfter, ...rest }: Failure): Json {
+export function failureToJson(failure: Failure): Json {
+  const { reason, delivery, cause, fieldViolations, retryAfter, triesLeft, ...rest } = failure;
   return {
     ...rest,
     reason: named("ERROR_REASON", reason),
@@ -199,5 +200,6 @@ export function failureToJson({ reason, delivery, cause, fieldViolations, retryA
     retry_after: duration(retryAfter),
     cause: named("REVOCATION_CAUSE", cause),
     field_violations: fieldViolations,
+    tries_left: triesLeft,
   };
 }

@@ -106,6 +106,17 @@ test("failures have a reason and a delivery", async (test) => {
   assert.deepEqual([empty.reason, empty.delivery, empty.name], ["NO_CARD", "NOT_SENT", "FailedError"]);
 });
 
+test("a withheld PIN has the tries that are left", async (test) => {
+  const client = await (await Broker.start(test)).client(test);
+  const wrong = hex("00200080083939393939393939");
+  const { results } = await client.transmit(READER, [wrong]);
+  assert.equal(results[0]?.statusWord, 0x63c2);
+  const { reason, triesLeft } = await fails(FailedError, client.transmit(READER, [wrong]));
+  assert.deepEqual([reason, triesLeft], ["PIN_KNOWN_WRONG", 2]);
+  const stopped = await fails(StoppedError, client.transmit(READER, [SELECT, hex("00200080"), wrong]));
+  assert.deepEqual([stopped.reason, stopped.triesLeft], ["STATUS_WORD", undefined]);
+});
+
 test("a unit can wait for a card", async (test) => {
   const client = await (await Broker.start(test)).client(test);
   const before = await client.transmit(READER, [fault(2, 0, 1000)]);
