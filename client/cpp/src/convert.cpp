@@ -103,6 +103,7 @@ Failure from_wire(const v1::Failure& wire) {
         failure.field_violations.push_back({violation.field(), violation.description()});
     }
     failure.reader = wire.reader();
+    if (wire.has_tries_left()) failure.tries_left = wire.tries_left();
     return failure;
 }
 

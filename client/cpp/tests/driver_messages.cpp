@@ -204,6 +204,7 @@ v1::Failure message(const Failure& failure) {
         added.set_description(violation.description);
     }
     message.set_reader(failure.reader);
+    if (failure.tries_left) message.set_tries_left(*failure.tries_left);
     return message;
 }
 

@@ -85,6 +85,19 @@ TEST_CASE("standard details contain the retry pause and field violations") {
     CHECK(!foreign.retry_after());
 }
 
+TEST_CASE("a number of tries may be absent") {
+    for (const std::optional<int> tries : {std::optional<int>(), std::optional<int>(0), std::optional<int>(2)}) {
+        v1::Failure failure;
+        failure.set_reason(v1::ERROR_REASON_PIN_KNOWN_WRONG);
+        if (tries) failure.set_tries_left(*tries);
+        const Error error = failing([&](grpc::ServerContext&) {
+            return detailed(grpc::FAILED_PRECONDITION, {{"cardbroker.v1.Failure", failure.SerializeAsString()}});
+        });
+        CHECK(error.reason() == ErrorReason::PinKnownWrong);
+        CHECK(error.tries_left() == tries);
+    }
+}
+
 TEST_CASE("a status word above 16 bits is a failure") {
     for (const std::int32_t word : {0x19000, -1, INT32_MIN}) {
         for (const bool is_pin_pad : {false, true}) {

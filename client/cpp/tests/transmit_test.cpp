@@ -48,6 +48,21 @@ TEST_CASE("the broker describes itself, its limits and its caller") {
     CHECK(info.caller.group > 0);
 }
 
+TEST_CASE("a withheld PIN has the tries that are left") {
+    const Broker broker;
+    const Client client = broker.client();
+    const char* const wrong = "00200080083939393939393939";
+    CHECK(client.transmit(reader, commands({wrong})).results[0].status_word() == 0x63C2);
+    try {
+        client.transmit(reader, commands({read_record, wrong}));
+        FAIL("the PIN was sent again");
+    } catch (const Stopped& stopped) {
+        CHECK(stopped.index() == 1);
+        CHECK(stopped.reason() == ErrorReason::PinKnownWrong);
+        CHECK(stopped.tries_left() == 2);
+    }
+}
+
 TEST_CASE("answers are completed after 61xx unless commands are raw") {
     const Broker broker;
     const Client client = broker.client();

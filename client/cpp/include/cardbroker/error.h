@@ -27,6 +27,8 @@ public:
     StatusCode code() const noexcept { return failure_->code; }
     /// The pause before a retry; only if nothing was sent and a pause helps.
     std::optional<std::chrono::nanoseconds> retry_after() const noexcept { return failure_->retry_after; }
+    /// The tries that the card has left for a PIN that the broker withholds; only if they are known.
+    std::optional<int> tries_left() const noexcept { return failure_->tries_left; }
     /// Whether every repeat of the same request fails again.
     bool is_permanent() const noexcept { return cardbroker::is_permanent(failure_->code); }
 

@@ -70,6 +70,9 @@ struct Failure {
     std::vector<FieldViolation> field_violations;
     /// The reader concerned, `readers/{id}`; empty if there is none.
     std::string reader;
+    /// The number of tries that the card has left for the PIN, 1–255; only with ErrorReason::PinKnownWrong, if the card
+    /// has reported a number, and ErrorReason::PinLastTry.
+    std::optional<int> tries_left;
 };
 
 /// Whether every repeat of the same request fails again: for InvalidArgument, NotFound, PermissionDenied,
