@@ -40,6 +40,7 @@ pub struct Error {
     pub(crate) rule: CString,
     pub(crate) cause: i32,
     pub(crate) reader: CString,
+    pub(crate) tries_left: Option<u8>,
     /// Field and description of each.
     pub(crate) violations: Vec<(CString, CString)>,
     pub(crate) stop: Option<(usize, Answers)>,
@@ -115,6 +116,13 @@ pub extern "C" fn cardbroker_error_cause(error: Option<&Error>) -> i32 {
 #[unsafe(no_mangle)]
 pub extern "C" fn cardbroker_error_reader(error: Option<&Error>) -> *const c_char {
     value(ptr::null(), || address(error.map(|error| &error.reader)))
+}
+
+/// The number of tries that the card has left for a PIN that the broker withholds, 1-255, with PIN_KNOWN_WRONG and
+/// PIN_LAST_TRY; -1 if it is unknown, and for other errors.
+#[unsafe(no_mangle)]
+pub extern "C" fn cardbroker_error_tries_left(error: Option<&Error>) -> i32 {
+    value(-1, || error.and_then(|error| error.tries_left).map_or(-1, i32::from))
 }
 
 /// The number of the request's fields that break a rule of the contract.

@@ -34,6 +34,7 @@ impl Error {
             rule: CString::default(),
             cause: 0,
             reader: CString::default(),
+            tries_left: None,
             violations: Vec::new(),
             stop: None,
         })
@@ -135,6 +136,7 @@ fn of_failure(kind: i32, failure: Failure, message: String) -> Box<Error> {
         rule: c_text(failure.rule.unwrap_or_default()),
         cause: failure.cause.map(RevocationCause::into).or(failure.unknown_cause).unwrap_or_default(),
         reader: c_text(failure.reader.unwrap_or_default()),
+        tries_left: failure.tries_left,
         violations: failure
             .field_violations
             .into_iter()

@@ -730,6 +730,10 @@ int32_t cardbroker_error_cause(const cardbroker_error *error);
 // The reader concerned, readers/{id}; empty if there is none.
 const char *cardbroker_error_reader(const cardbroker_error *error);
 
+// The number of tries that the card has left for a PIN that the broker withholds, 1-255, with PIN_KNOWN_WRONG and
+// PIN_LAST_TRY; -1 if it is unknown, and for other errors.
+int32_t cardbroker_error_tries_left(const cardbroker_error *error);
+
 // The number of the request's fields that break a rule of the contract.
 size_t cardbroker_error_violation_count(const cardbroker_error *error);
 

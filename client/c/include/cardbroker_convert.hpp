@@ -97,6 +97,8 @@ inline Failure failure(const cardbroker_error* error) {
                                             text(cardbroker_error_violation_description(error, index))});
     }
     failure.reader = text(cardbroker_error_reader(error));
+    const std::int32_t tries = cardbroker_error_tries_left(error);
+    if (tries >= 0) failure.tries_left = tries;
     failure.is_permanent = cardbroker_error_is_permanent(error);
     return failure;
 }

@@ -255,6 +255,8 @@ struct Failure {
     RevocationCause cause = RevocationCause::Unspecified;
     std::vector<FieldViolation> field_violations;
     std::string reader;
+    /// The number of tries that the card has left for a PIN that the broker withholds, if it is known.
+    std::optional<int> tries_left;
     bool is_permanent = false;
 };
 
@@ -270,6 +272,8 @@ public:
     Delivery delivery() const noexcept { return failure_->delivery; }
     StatusCode code() const noexcept { return failure_->code; }
     std::optional<std::chrono::nanoseconds> retry_after() const noexcept { return failure_->retry_after; }
+    /// The tries that the card has left for a PIN that the broker withholds; only if they are known.
+    std::optional<int> tries_left() const noexcept { return failure_->tries_left; }
     /// Whether every repeat of the same request fails again.
     bool is_permanent() const noexcept { return failure_->is_permanent; }
 

@@ -16,6 +16,7 @@ namespace {
 const char* const reader = "readers/simulated-reader-00";
 const ApduBytes select_command = ApduBytes::from_hex("00 A4 04 00 06 F0 43 41 52 44 01");
 const ApduBytes verify = ApduBytes::from_hex("00200080083132333435363738");
+const ApduBytes wrong = ApduBytes::from_hex("00200080083939393939393939");
 const ApduBytes read_protected = ApduBytes::from_hex("00B0810005");
 
 void check(bool condition, int line) {
@@ -82,6 +83,9 @@ void errors(const Client& client) {
     const auto invalid = failure_of<InvalidRequest>([&] { client.transmit(reader, {{0x00}}); });
     CHECK(invalid.failure().field_violations.at(0).field == "commands[0].apdu.bytes" && invalid.is_permanent());
     CHECK(failure_of<Error>([&] { client.reader("readers/none"); }).code() == StatusCode::NotFound);
+    CHECK(client.transmit(reader, {wrong}).results[0].status_word() == 0x63C2);
+    const auto withheld = failure_of<Stopped>([&] { client.transmit(reader, {select_command, wrong}); });
+    CHECK(withheld.reason() == ErrorReason::PinKnownWrong && withheld.tries_left() == 2 && !stopped.tries_left());
     PinPadCommand pin_pad;
     pin_pad.apdu_template = verify;
     for (const Command& command : {Command(ControlCommand{1, {0x01}}), Command(GetAttribute{2}),

@@ -168,6 +168,19 @@ static void stopped_units(cardbroker_client *client) {
     cardbroker_error_free(error);
 }
 
+static void withheld_pin(cardbroker_client *client) {
+    cardbroker_answers *answers;
+    DONE(run(client, READER, WRONG, NULL, &answers));
+    CHECK(is_answer(answers, 0, " 63C2"));
+    cardbroker_answers_free(answers);
+    cardbroker_error *error = run(client, READER, WRONG, NULL, &answers);
+    CHECK(answers == NULL && cardbroker_error_tries_left(error) == 2);
+    CHECK(is_error(error, CARDBROKER_CODE_FAILED_PRECONDITION, "PIN_KNOWN_WRONG"));
+    error = run(client, READER, PROTECTED, WRONG, &answers);
+    CHECK(cardbroker_error_tries_left(error) == -1 && cardbroker_error_tries_left(NULL) == -1);
+    CHECK(is_error(error, CARDBROKER_CODE_FAILED_PRECONDITION, "STATUS_WORD"));
+}
+
 static void bad_arguments(cardbroker_client *client) {
     cardbroker_answers *answers;
     cardbroker_error *error;
@@ -314,6 +327,7 @@ int main(void) {
     watch(client);
     units(client);
     stopped_units(client);
+    withheld_pin(client);
     bad_arguments(client);
     sessions(client);
     turns(client);
