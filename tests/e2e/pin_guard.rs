@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use cardbroker_client::{CardReset, Command, ReaderState, hex};
+use cardbroker_client::{CardReset, Command, ErrorReason, ReaderState, hex};
 use cardbroker_core::simulated_card::CardOptions;
 use cardbroker_tests::{
     cards::piv::{self, PivCard},
@@ -37,6 +37,7 @@ over_both_backends! { T1:
     a_pin_is_wrong_for_one_application_only,
     a_session_gets_the_refusal_and_goes_on,
     a_refused_pin_in_unreadable_bytes_is_withheld,
+    a_withheld_pin_has_its_number_of_tries,
 }
 
 mod strict_t0 {
@@ -83,6 +84,7 @@ mod last_try {
             (vec!["63C2".into()], vec!["63C1".into()])
         );
         assert_eq!(refusal(stage.unit(&[VERIFY])).await?, "PIN_LAST_TRY not_sent");
+        assert_eq!(stage.unit(&[VERIFY]).send().await.unwrap_err().tries_left(), Some(1));
         assert_eq!(stage.run(&[TRIES]).await?, ["63C1"], "to ask costs nothing");
         let allowed = |apdu| Command::new(hex::parse(apdu).unwrap()).allow_last_try();
         let known = stage.client.transmit(stage.reader).command(allowed(WRONG));
@@ -132,6 +134,30 @@ async fn a_refused_pin_is_withheld_for_every_program(stage: Stage) -> anyhow::Re
     assert!(other.err.contains("already rejected this PIN") && !other.err.contains("3939"), "{other:?}");
     let right = run(&mut cardbroker(&stage.broker.endpoint(), &["transmit", stage.reader, TRIES, "--json"])?)?;
     assert!(right.out.contains("63C2"), "{right:?}");
+    Ok(())
+}
+
+async fn a_withheld_pin_has_its_number_of_tries(stage: Stage) -> anyhow::Result<()> {
+    for (presented, tries, words) in [(WRONG, 2, "(2 tries left)"), (OTHER, 1, "(1 try left)")] {
+        assert_eq!(stage.run(&[presented]).await?, [format!("63C{tries}")]);
+        for known in [WRONG, presented] {
+            let refused = stage.unit(&[known]).send().await.unwrap_err();
+            assert_eq!((refused.reason(), refused.tries_left()), (Some(ErrorReason::PinKnownWrong), Some(tries)));
+            let stopped = stage.unit(&[INCREMENT, known]).send().await.unwrap_err();
+            assert_eq!(stopped.tries_left(), Some(tries), "{stopped:?}");
+        }
+        let transmit = |arguments: &[&str]| {
+            run(&mut cardbroker(&stage.broker.endpoint(), &[&["transmit", stage.reader], arguments].concat())?)
+        };
+        let text = transmit(&[WRONG])?;
+        assert!(text.err.ends_with(&format!("{words}\n")) && text.code == Some(1), "{text:?}");
+        let refused: serde_json::Value = serde_json::from_str(&transmit(&[WRONG, "--json"])?.err)?;
+        assert_eq!(refused["error"]["tries_left"], tries, "{refused}");
+        let stopped: serde_json::Value = serde_json::from_str(&transmit(&[INCREMENT, WRONG, "--json"])?.out)?;
+        assert_eq!(stopped["stopped"]["tries_left"], tries, "{stopped}");
+    }
+    let unrelated = stage.unit(&["00B0810005", WRONG]).send().await.unwrap_err();
+    assert_eq!((unrelated.reason(), unrelated.tries_left()), (Some(ErrorReason::StatusWord), None));
     Ok(())
 }
 
