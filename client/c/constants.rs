@@ -152,14 +152,14 @@ pub const CARDBROKER_ERROR_REASON_NOT_IMPLEMENTED: i32 = 31;
 pub const CARDBROKER_ERROR_REASON_INTERNAL: i32 = 32;
 /// UNAUTHENTICATED. The credential is missing or invalid. Read the token file again.
 pub const CARDBROKER_ERROR_REASON_UNAUTHENTICATED: i32 = 33;
-/// RESOURCE_EXHAUSTED, retry. Too many requests in a short time, such as health checks without a
-/// token. Ask less often.
+/// RESOURCE_EXHAUSTED, retry. Too many requests in a short time, such as health checks without a token. Ask less
+/// often.
 pub const CARDBROKER_ERROR_REASON_OVER_BUDGET: i32 = 34;
 /// ABORTED, only in `stopped`. The unit used the card for longer than the configuration allows while callers of other
 /// groups waited. Its answers so far are kept: send the rest in another unit, or in a session.
 pub const CARDBROKER_ERROR_REASON_UNIT_TOO_LONG: i32 = 35;
-/// EXECUTED, only in `stopped`. The command ran and the card dropped its answer before it could be fetched. Check the
-/// card's state.
+/// DATA_LOSS, EXECUTED, only in `stopped`. The command ran and the card dropped its answer before it could be fetched.
+/// Check the card's state.
 pub const CARDBROKER_ERROR_REASON_RESPONSE_LOST: i32 = 36;
 /// FAILED_PRECONDITION. The card supports none of the protocols that the reader's `preferred_protocols` allow. Change
 /// the configuration.

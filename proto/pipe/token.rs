@@ -44,8 +44,8 @@ impl Identity {
     /// The identity in an access token that was opened for queries.
     ///
     /// # Errors
-    /// An error of the operating system; [`io::ErrorKind::PermissionDenied`] if the token has its user for denials only,
-    /// or is restricted to some SIDs: such a process may not use everything that the user may.
+    /// An error of the operating system; [`io::ErrorKind::PermissionDenied`] if the token has its user for denials
+    /// only, or is restricted to some SIDs: such a process may not use everything that the user may.
     pub(crate) fn of(token: &impl AsHandle) -> io::Result<Self> {
         let (user, attributes) = user_with_attributes(token)?;
         if is_restricted(token)? || is_for_denials(attributes) {

@@ -290,16 +290,16 @@
 // UNAUTHENTICATED. The credential is missing or invalid. Read the token file again.
 #define CARDBROKER_ERROR_REASON_UNAUTHENTICATED 33
 
-// RESOURCE_EXHAUSTED, retry. Too many requests in a short time, such as health checks without a
-// token. Ask less often.
+// RESOURCE_EXHAUSTED, retry. Too many requests in a short time, such as health checks without a token. Ask less
+// often.
 #define CARDBROKER_ERROR_REASON_OVER_BUDGET 34
 
 // ABORTED, only in `stopped`. The unit used the card for longer than the configuration allows while callers of other
 // groups waited. Its answers so far are kept: send the rest in another unit, or in a session.
 #define CARDBROKER_ERROR_REASON_UNIT_TOO_LONG 35
 
-// EXECUTED, only in `stopped`. The command ran and the card dropped its answer before it could be fetched. Check the
-// card's state.
+// DATA_LOSS, EXECUTED, only in `stopped`. The command ran and the card dropped its answer before it could be fetched.
+// Check the card's state.
 #define CARDBROKER_ERROR_REASON_RESPONSE_LOST 36
 
 // FAILED_PRECONDITION. The card supports none of the protocols that the reader's `preferred_protocols` allow. Change
