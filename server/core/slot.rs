@@ -135,6 +135,9 @@ pub enum SlotError {
     /// The card was removed since it was taken.
     #[error("the card was removed")]
     CardRemoved,
+    /// The card was removed, before the command was sent or while it ran: the stack does not say which.
+    #[error("the card was removed, perhaps during the command")]
+    RemovedInFlight,
     /// Another program has reset the card since it was taken.
     #[error("the card was reset by another program")]
     CardReset,
@@ -162,6 +165,11 @@ pub enum SlotError {
 }
 
 impl SlotError {
+    /// Whether the card is not in the slot, or is not the taken one any more.
+    pub fn is_removal(&self) -> bool {
+        matches!(self, Self::NoCard | Self::CardRemoved | Self::RemovedInFlight)
+    }
+
     /// The delivery of a command whose exchange failed with this error (PC/SC part 5; pcsc-lite checks these states
     /// before it calls the driver).
     pub fn delivery(&self) -> Delivery {
@@ -172,7 +180,9 @@ impl SlotError {
             | Self::Held
             | Self::ProtocolMismatch
             | Self::StaleHandle => Delivery::NotSent,
-            Self::Mute(_) | Self::ReaderGone | Self::Service(_) | Self::Lost(_) => Delivery::Unknown,
+            Self::RemovedInFlight | Self::Mute(_) | Self::ReaderGone | Self::Service(_) | Self::Lost(_) => {
+                Delivery::Unknown
+            }
         }
     }
 }

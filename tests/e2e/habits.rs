@@ -18,7 +18,7 @@ use cardbroker_tests::{
 use tokio::time::sleep;
 
 use crate::world::{
-    COUNT, INCREMENT, PROTECTED, PcscWorld, READER, VERIFY, answers, fault, refusal, tell, unit, wait_for,
+    COUNT, INCREMENT, LONG, PROTECTED, PcscWorld, READER, VERIFY, answers, fault, refusal, tell, told, unit, wait_for,
 };
 
 /// The time in which the calls of an idle daemon are counted.
@@ -178,6 +178,23 @@ fn a_silent_card_that_another_program_is_connected_to_is_not_given_up() -> anyho
         rival.end()?;
         wait_for(&broker, READER, ReaderState::Mute).await?;
         assert!(card.seen().power_offs >= power_offs + 3, "three cold resets");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_command_whose_card_is_pulled_may_have_run_whatever_the_code() -> anyhow::Result<()> {
+    with(&[Habit::RemovedInFlight], async |world, habits| {
+        let client = world.broker.client().await?;
+        world.card.hang_next(LONG);
+        let in_flight = tokio::spawn(unit(&client, READER, &[INCREMENT]).wait_for_card().send());
+        assert!(world.card.wait_until(LONG, |seen| seen.hanging));
+        world.card.pull();
+        assert_eq!(told(&in_flight.await?.unwrap_err()), "CARD_REMOVED unknown");
+        assert_eq!(habits.shown(Habit::RemovedInFlight), 1);
+        world.card.swap(CardOptions::default());
+        wait_for(&world.broker, READER, ReaderState::Ready).await?;
+        assert_eq!(world.card.seen().by_instruction[0x12], 1, "the command is not repeated");
         Ok(())
     })
 }

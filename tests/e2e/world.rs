@@ -5,6 +5,7 @@ use std::{
     env,
     future::Future,
     io::{self, Write},
+    path::Path,
     pin::Pin,
     time::Duration,
 };
@@ -93,7 +94,11 @@ impl PcscWorld {
         let pcscd = Pcscd::start(2)?;
         let card = VirtualCard::insert(pcscd.port(0), card)?;
         let setup = Setup::on(&pcscd)?.configuration(configuration);
-        let broker = habits.iter().fold(setup, Setup::habits).start()?;
+        let broker = match &habits {
+            // One that takes no code for a promise of pcsc-lite.
+            Some(habits) => setup.habits(habits).daemon(Path::new(env!("CARGO_BIN_EXE_broker-of-others"))).start()?,
+            None => setup.start()?,
+        };
         wait_for(&broker, READER, ReaderState::Ready).await?;
         Ok(Self { broker, card, pcscd, habits })
     }

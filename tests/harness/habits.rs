@@ -25,11 +25,14 @@ pub enum Habit {
     /// A context of a service that has stopped is refused with a code that is none of PC/SC's (Windows). Shows only
     /// beside [`Habit::ServiceStops`].
     DeadContext,
+    /// A card that is pulled during a command is told by the code of a removed card, which pcsc-lite has for commands
+    /// that were not sent (perhaps Windows, macOS). Needs a broker that does not take it for one of pcsc-lite's.
+    RemovedInFlight,
 }
 
 impl Habit {
     /// All habits, in the order of the library's counts, with their names there.
-    const ALL: [(Self, &str); 8] = [
+    const ALL: [(Self, &str); 9] = [
         (Self::DeadHandle, "dead-handle"),
         (Self::ServiceStops, "service-stops"),
         (Self::ReturnsAtOnce, "returns-at-once"),
@@ -38,6 +41,7 @@ impl Habit {
         (Self::DirectExcludes, "direct-excludes"),
         (Self::ShortTransaction, "short-transaction"),
         (Self::DeadContext, "dead-context"),
+        (Self::RemovedInFlight, "removed-in-flight"),
     ];
 }
 

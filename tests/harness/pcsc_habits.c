@@ -26,11 +26,13 @@ enum habit {
     DIRECT_EXCLUDES,
     SHORT_TRANSACTION,
     DEAD_CONTEXT,
+    REMOVED_IN_FLIGHT,
     HABITS
 };
 static const char *const HABIT_NAMES[HABITS] = {
     "dead-handle",  "service-stops",   "returns-at-once",   "no-announcer",
     "one-protocol", "direct-excludes", "short-transaction", "dead-context",
+    "removed-in-flight",
 };
 
 // In the order of `habits.rs`.
@@ -41,7 +43,9 @@ static const char ANNOUNCER[] = "\\\\?PnP?\\Notification";
 static const DWORD SLICE = 50;
 // How long a transaction may idle, in s.
 static const time_t MAX_IDLE = 5;
-enum { MOST_THINGS = 1024, MOST_STATES = 64 };
+// How long the removal of a card may take to be noticed after a command has failed, and the time between two looks.
+static const struct timespec LOOK = {.tv_nsec = 20000000};
+enum { MOST_THINGS = 1024, MOST_STATES = 64, MOST_LOOKS = 50 };
 // The system's own code for a handle that it does not know, which is none of PC/SC's.
 static const LONG ERROR_INVALID_HANDLE = 6;
 
@@ -352,13 +356,29 @@ LONG SCardStatus(SCARDHANDLE handle, LPSTR names, LPDWORD names_length, LPDWORD 
     return answer_of(handle, REAL(SCardStatus)(handle, names, names_length, state, protocol, atr, atr_length));
 }
 
+// Whether the card of a handle whose command has failed has left.
+static int has_left(SCARDHANDLE handle) {
+    for (int look = 0; look < MOST_LOOKS; look++) {
+        DWORD names = 0, state = 0, current = 0, atr = 0;
+        if (REAL(SCardStatus)(handle, NULL, &names, &state, &current, NULL, &atr) == SCARD_W_REMOVED_CARD)
+            return 1;
+        nanosleep(&LOOK, NULL);
+    }
+    return 0;
+}
+
 LONG SCardTransmit(SCARDHANDLE handle, const SCARD_IO_REQUEST *to, LPCBYTE command, DWORD length,
                    SCARD_IO_REQUEST *from, LPBYTE response, LPDWORD response_length) {
     count(TRANSMIT);
     LONG answer = refuse(handle);
     if (answer != SCARD_S_SUCCESS)
         return answer;
-    return answer_of(handle, REAL(SCardTransmit)(handle, to, command, length, from, response, response_length));
+    answer = REAL(SCardTransmit)(handle, to, command, length, from, response, response_length);
+    // Some drivers report success with no bytes.
+    int has_failed = answer == SCARD_E_NOT_TRANSACTED || (answer == SCARD_S_SUCCESS && *response_length < 2);
+    if (has[REMOVED_IN_FLIGHT] && has_failed && has_left(handle))
+        answer = show(REMOVED_IN_FLIGHT, SCARD_W_REMOVED_CARD);
+    return answer_of(handle, answer);
 }
 
 LONG SCardBeginTransaction(SCARDHANDLE handle) {

@@ -24,6 +24,31 @@ pub(super) fn slot_error(error: Error) -> SlotError {
     }
 }
 
+/// The moment of a removal that a transmission reports by the code of an empty reader or of a removed card.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RemovalCode {
+    /// Before the command was sent: the call has only checked the state of the card.
+    BeforeSending,
+    /// Before the command was sent, or while it ran.
+    Unclear,
+}
+
+impl Default for RemovalCode {
+    /// The moment on this system. pcsc-lite, the PC/SC of Linux, checks the card before it calls the driver, and has
+    /// other codes for a failure of the driver; no other system promises that.
+    fn default() -> Self {
+        if cfg!(target_os = "linux") { Self::BeforeSending } else { Self::Unclear }
+    }
+}
+
+/// Converts an error of a transmission, where a removal is told as `removal` says.
+pub(super) fn transmit_error(error: Error, removal: RemovalCode) -> SlotError {
+    match slot_error(error) {
+        SlotError::NoCard | SlotError::CardRemoved if removal == RemovalCode::Unclear => SlotError::RemovedInFlight,
+        error => error,
+    }
+}
+
 /// Converts an error of the service itself. Only the listed codes mean that it does not run or was restarted; Windows
 /// also stops it with its last reader. There a code that is none of PC/SC's means the same: a context of a service that
 /// was restarted is an unknown handle of the system (`ERROR_INVALID_HANDLE`, 6).
@@ -77,6 +102,19 @@ mod tests {
         for error in unknown {
             assert_eq!(slot_error(error).delivery(), Delivery::Unknown, "{error}");
         }
+    }
+
+    #[test]
+    fn a_removal_is_told_as_before_sending_only_by_pcsc_lite() {
+        for error in [Error::RemovedCard, Error::NoSmartcard] {
+            assert_eq!(transmit_error(error, RemovalCode::BeforeSending), slot_error(error));
+            assert_eq!(transmit_error(error, RemovalCode::Unclear), SlotError::RemovedInFlight);
+        }
+        assert_eq!(SlotError::RemovedInFlight.delivery(), Delivery::Unknown);
+        for error in [Error::ResetCard, Error::NotTransacted] {
+            assert_eq!(transmit_error(error, RemovalCode::Unclear), slot_error(error));
+        }
+        assert_eq!(RemovalCode::default() == RemovalCode::BeforeSending, cfg!(target_os = "linux"));
     }
 
     #[test]

@@ -24,6 +24,7 @@ use cardbroker_core::{pcsclite::chain::Chain, slot::SlotName};
 
 pub use self::ring::service_socket;
 use self::{
+    error::RemovalCode,
     monitor::{PcscMonitor, establish},
     monitor_wait::MonitorWait,
     ring::{Below, RingMonitor, ask},
@@ -40,6 +41,16 @@ pub struct Pcsc {
     epoch: OnceLock<Arc<str>>,
     /// The brokers whose doors the service is.
     below: Arc<Below>,
+    /// The moment of a removal that a transmission reports.
+    removal: RemovalCode,
+}
+
+impl Pcsc {
+    /// The PC/SC service of Linux, but its codes mean what they mean on other systems. For tests with PC/SC libraries
+    /// that behave as those do.
+    pub fn with_codes_of_others() -> Self {
+        Self { removal: RemovalCode::Unclear, ..Self::default() }
+    }
 }
 
 impl Backend for Pcsc {
@@ -62,7 +73,7 @@ impl Backend for Pcsc {
     }
 
     fn slot(&self, name: &SlotName) -> Box<dyn Slot> {
-        Box::new(PcscSlot::new(name, Arc::clone(&self.wait)))
+        Box::new(PcscSlot::new(name, Arc::clone(&self.wait), self.removal))
     }
 
     fn stops_with_last_reader(&self) -> bool {

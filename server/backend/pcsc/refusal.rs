@@ -21,7 +21,7 @@ impl Refusal {
     /// Returns the meaning of `error`, with which PC/SC has refused to reset a card and to use one of `protocols`.
     pub(super) fn of(error: &SlotError, protocols: ProtocolChoice) -> Self {
         match error {
-            SlotError::NoCard | SlotError::CardRemoved => Self::WithoutCard,
+            SlotError::NoCard | SlotError::CardRemoved | SlotError::RemovedInFlight => Self::WithoutCard,
             // A choice of one protocol is that of the handle, too, so the card does not support it.
             SlotError::ProtocolMismatch if protocols != ProtocolChoice::Any => Self::OfCard,
             SlotError::ProtocolMismatch
@@ -46,6 +46,7 @@ mod tests {
         for (error, expected) in [
             (SlotError::NoCard, Refusal::WithoutCard),
             (SlotError::CardRemoved, Refusal::WithoutCard),
+            (SlotError::RemovedInFlight, Refusal::WithoutCard),
             (SlotError::Held, Refusal::OfCard),
             (SlotError::CardReset, Refusal::OfCard),
             (SlotError::Mute(text()), Refusal::OfCard),

@@ -14,7 +14,12 @@ use cardbroker_core::{
 use pcsc::{Card, Context, Disposition, Error, Protocols, ReaderState, Scope, ShareMode};
 use zeroize::Zeroize;
 
-use super::{error::slot_error, monitor_wait::MonitorWait, pace::pause, refusal::Refusal};
+use super::{
+    error::{RemovalCode, slot_error, transmit_error},
+    monitor_wait::MonitorWait,
+    pace::pause,
+    refusal::Refusal,
+};
 use crate::backend::{MAX_RESPONSE_BYTES, Slot};
 
 /// How often the status after a reset is read until it has a protocol.
@@ -32,6 +37,8 @@ pub(super) struct PcscSlot {
     response: Vec<u8>,
     /// Learns of each status that is read here.
     monitor: Arc<MonitorWait>,
+    /// The moment of a removal that a transmission reports.
+    removal: RemovalCode,
 }
 
 struct Handle {
@@ -41,10 +48,10 @@ struct Handle {
 
 impl PcscSlot {
     /// Creates a slot without a handle.
-    pub(super) fn new(name: &SlotName, monitor: Arc<MonitorWait>) -> Self {
+    pub(super) fn new(name: &SlotName, monitor: Arc<MonitorWait>, removal: RemovalCode) -> Self {
         // PC/SC's names come from C strings and contain no NUL.
         let reader = CString::new(name.bytes()).unwrap_or_default();
-        Self { reader, handle: None, response: vec![0; MAX_RESPONSE_BYTES], monitor }
+        Self { reader, handle: None, response: vec![0; MAX_RESPONSE_BYTES], monitor, removal }
     }
 }
 
@@ -95,7 +102,7 @@ impl Slot for PcscSlot {
             }
             Ok(response) => (Ok(ApduBytes::from(response)), response.len()),
             // The buffer may contain a part of a response.
-            Err(error) => (Err(slot_error(error)), self.response.len()),
+            Err(error) => (Err(transmit_error(error, self.removal)), self.response.len()),
         };
         self.response[..used].zeroize();
         answer

@@ -67,7 +67,7 @@ impl CardLifecycle {
     /// refusal for waiters.
     pub fn on_taken(&mut self, taken: Result<CardInfo, SlotError>, now: Instant) -> Option<Failure> {
         self.unresponsive = false;
-        self.holds |= !matches!(taken, Err(SlotError::Held | SlotError::NoCard | SlotError::CardRemoved));
+        self.holds |= !matches!(&taken, Err(error) if *error == SlotError::Held || error.is_removal());
         let has_event = self.seen.as_ref().map(|seen| seen.event_count) != self.taken_at;
         let is_look = matches!(self.phase, Phase::Empty { look: Some(_) });
         match taken {
@@ -87,7 +87,7 @@ impl CardLifecycle {
                     _ => Phase::Ready { card, last_used: now },
                 };
             }
-            Err(SlotError::NoCard | SlotError::CardRemoved) => self.on_no_card(now),
+            Err(error) if error.is_removal() => self.on_no_card(now),
             // A handle that is refused was new: neither the card nor another program is the cause.
             Err(error @ (SlotError::Service(_) | SlotError::ReaderGone | SlotError::StaleHandle)) => {
                 self.fail(error.to_string(), now);
@@ -133,7 +133,7 @@ impl CardLifecycle {
                 self.state_count += 1;
                 self.on_unit_ended(UnitEnd::InOrder(card), now)
             }
-            Err(SlotError::NoCard | SlotError::CardRemoved) => self.on_unit_ended(UnitEnd::Removed, now),
+            Err(error) if error.is_removal() => self.on_unit_ended(UnitEnd::Removed, now),
             Err(error @ (SlotError::Service(_) | SlotError::StaleHandle | SlotError::ReaderGone)) => {
                 self.on_unit_ended(UnitEnd::Unavailable(error.to_string()), now)
             }

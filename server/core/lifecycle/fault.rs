@@ -47,7 +47,7 @@ pub fn leaves_removal_open(error: &SlotError) -> bool {
 pub fn meaning(error: &SlotError, is_removed: bool, allowed: ProtocolChoice) -> Fault {
     let removed = || (Reason::CardRemoved, REMOVED.into(), UnitEnd::Removed);
     let (reason, message, end) = match error {
-        SlotError::NoCard | SlotError::CardRemoved => removed(),
+        SlotError::NoCard | SlotError::CardRemoved | SlotError::RemovedInFlight => removed(),
         SlotError::Lost(_) | SlotError::Mute(_) if is_removed => removed(),
         SlotError::Lost(_) | SlotError::Mute(_) => (
             Reason::CardLost,
@@ -86,7 +86,7 @@ mod tests {
     type Expected = (Reason, Delivery, End);
 
     /// One error of each kind.
-    fn errors() -> [SlotError; 10] {
+    fn errors() -> [SlotError; 11] {
         let text = || "0x1".to_owned();
         [
             SlotError::NoCard,
@@ -99,6 +99,7 @@ mod tests {
             SlotError::ReaderGone,
             SlotError::Service(ServiceError::Down(text())),
             SlotError::Lost(text()),
+            SlotError::RemovedInFlight,
         ]
     }
 
@@ -120,6 +121,7 @@ mod tests {
             SlotError::ReaderGone => (7, both((ReaderGone, Unknown, End::Unavailable)), ReaderGone),
             SlotError::Service(_) => (8, both((PcscUnavailable, Unknown, End::Unavailable)), PcscUnavailable),
             SlotError::Lost(_) => (9, [lost, removed], ResetFailed),
+            SlotError::RemovedInFlight => (10, both(removed), CardRemoved),
         }
     }
 
