@@ -36,7 +36,6 @@ build() {
     for test in interface threads; do
         compile gcc -std=c11 -static "client/c/tests/${test}_test.c" -o "$folder/c-$test-test.exe" -pthread || return 1
     done
-    compile gcc -std=c11 tests/windows/programs/ctrl_break.c -o "$folder/ctrl-break.exe" || return 1
     compile gcc -std=c11 tests/windows/programs/service_control.c -o "$folder/service-control.exe" || return 1
     cargo test --no-run --lib --bins --message-format=json-render-diagnostics -p cardbroker-pipe -p cardbroker-local \
         -p cardbroker-apdu-bytes -p cardbroker-proto -p cardbroker-client -p cardbroker-core -p cardbroker-server \

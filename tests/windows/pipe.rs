@@ -87,14 +87,6 @@ fn ctrl_c_drains_the_broker() -> anyhow::Result<()> {
 }
 
 #[test]
-fn ctrl_break_drains_the_broker() -> anyhow::Result<()> {
-    let mut broker = Broker::start_with_break_key()?;
-    let status = broker.press_break()?;
-    ensure!(status.code() == Some(0) && broker.log().contains("stopped"), "{status}: {}", broker.log());
-    Ok(())
-}
-
-#[test]
 fn a_second_broker_does_not_start_on_the_pipe() -> anyhow::Result<()> {
     let mut first = Broker::start(None, &["--simulate", "1"])?;
     let mut second = Broker::spawn(first.pipe(), None, &["--simulate", "1"])?;

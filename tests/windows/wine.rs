@@ -5,7 +5,7 @@ use std::{
     fs::{self, File},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio, id},
+    process::{Child, Command, ExitStatus, id},
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, Ordering},
@@ -64,49 +64,28 @@ pub(crate) struct Broker {
 impl Broker {
     /// Starts the broker with these flags, and waits until it serves.
     pub(crate) fn start(pcscd: Option<&Pcscd>, flags: &[&str]) -> anyhow::Result<Self> {
-        let pipe = Self::fresh_pipe();
-        Self::spawn(&pipe, pcscd, flags)?.serving()
-    }
-
-    /// Starts a broker with simulated readers whose Ctrl-Break key [`Broker::press_break`] presses.
-    pub(crate) fn start_with_break_key() -> anyhow::Result<Self> {
-        let pipe = Self::fresh_pipe();
-        let mut command = program("ctrl-break")?;
-        command.args(["cardbrokerd.exe", "--socket", &pipe, "--simulate", "1"]).stdin(Stdio::piped());
-        Self::spawn_by(command, &pipe)?.serving()
-    }
-
-    fn fresh_pipe() -> String {
         static NUMBER: AtomicU32 = AtomicU32::new(1);
-        format!(r"\\.\pipe\cardbroker\story-{}-{}", id(), NUMBER.fetch_add(1, Ordering::Relaxed))
-    }
-
-    /// Waits until the broker serves.
-    fn serving(mut self) -> anyhow::Result<Self> {
+        let pipe = format!(r"\\.\pipe\cardbroker\story-{}-{}", id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let mut broker = Self::spawn(&pipe, pcscd, flags)?;
         let deadline = Instant::now() + LONGEST;
-        while !self.log().contains("serving") {
-            let ended = self.process.try_wait()?;
+        while !broker.log().contains("serving") {
+            let ended = broker.process.try_wait()?;
             if ended.is_some() || Instant::now() > deadline {
-                bail!("the broker does not serve ({ended:?}): {}", self.log());
+                bail!("the broker does not serve ({ended:?}): {}", broker.log());
             }
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
-        Ok(self)
+        Ok(broker)
     }
 
     /// Starts the broker on this pipe, and does not wait.
     pub(crate) fn spawn(pipe: &str, pcscd: Option<&Pcscd>, flags: &[&str]) -> anyhow::Result<Self> {
+        let log = tempfile::NamedTempFile::new()?;
         let mut command = program("cardbrokerd")?;
         command.args(["--socket", pipe]).args(flags);
         if let Some(pcscd) = pcscd {
             command.env("PCSCLITE_CSOCK_NAME", pcscd.socket());
         }
-        Self::spawn_by(command, pipe)
-    }
-
-    /// Starts the command, which is a broker on this pipe or starts it.
-    fn spawn_by(mut command: Command, pipe: &str) -> anyhow::Result<Self> {
-        let log = tempfile::NamedTempFile::new()?;
         let output = File::options().append(true).open(log.path())?;
         let process = command.stdout(output.try_clone()?).stderr(output).spawn()?;
         Ok(Self { process, pipe: pipe.to_owned(), log })
@@ -131,13 +110,6 @@ impl Broker {
     pub(crate) fn interrupt(&mut self) -> anyhow::Result<ExitStatus> {
         let pid = Pid::from_raw(self.process.id().cast_signed()).context("no process")?;
         kill_process(pid, Signal::INT)?;
-        self.wait()
-    }
-
-    /// Presses Ctrl-Break, and returns the exit status.
-    pub(crate) fn press_break(&mut self) -> anyhow::Result<ExitStatus> {
-        // The end of its input tells the program that has the key.
-        drop(self.process.stdin.take().context("no key: see start_with_break_key")?);
         self.wait()
     }
 
