@@ -54,8 +54,12 @@ std::optional<Endpoint> port(const std::string& text) try {
     return std::nullopt;
 }
 
-/// State and start of a process, the fields 3 and 22 of its `stat`; nothing where the system does not tell.
+/// State and start of a process, the fields 3 and 22 of its `stat`; nothing where the system does not tell. Elsewhere
+/// than on Linux other users may make a file of that name.
 std::optional<std::pair<std::string, std::uint64_t>> state_and_start_of(std::uint32_t pid) {
+#ifndef __linux__
+    return std::nullopt;
+#endif
     std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
     const std::string stat{std::istreambuf_iterator<char>(file), {}};
     // The name in the second field may hold anything, but the last bracket ends it.

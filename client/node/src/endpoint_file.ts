@@ -86,7 +86,7 @@ export function parseEndpointFile(text: string): EndpointFile {
 }
 
 /** Whether the process has ended, as far as the system tells; another one may have its number now. */
-export function hasEnded(pid: number, startTime: number | undefined): boolean {
+export function hasEnded(pid: number, startTime: number | undefined, platform: string = process.platform): boolean {
   try {
     process.kill(pid, 0);
   } catch (error) {
@@ -94,6 +94,10 @@ export function hasEnded(pid: number, startTime: number | undefined): boolean {
     if ((error as NodeJS.ErrnoException).code !== "EPERM") {
       return true;
     }
+  }
+  // Elsewhere other users may make such a file, on Windows as `C:\proc\PID\stat`.
+  if (platform !== "linux") {
+    return false;
   }
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8");

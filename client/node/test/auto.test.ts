@@ -93,6 +93,7 @@ test("a process with the same number is not the broker", () => {
   );
   assert(hasEnded(spawnSync("true").pid, undefined));
   assert(hasEnded(2 ** 53, undefined));
+  assert(!hasEnded(process.pid, start + 1, "win32"), "the files of /proc are those of Linux");
 });
 
 /** A folder of this test's user for the endpoint file. Root plays another user, who has a runtime folder. */
