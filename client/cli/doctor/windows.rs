@@ -30,10 +30,21 @@ pub(crate) struct WindowsCards {
     pub(crate) pcsc: Option<Service>,
     /// The service "Certificate Propagation" (CertPropSvc), which reads certificates from each inserted card.
     pub(crate) propagation: Option<Service>,
-    /// Whether a policy sets certificate propagation; `None` if none does.
-    pub(crate) propagation_policy: Option<bool>,
-    /// Whether a policy sets smart card plug and play; `None` if none does, and then it is on.
-    pub(crate) plug_and_play_policy: Option<bool>,
+    /// The policy of certificate propagation.
+    pub(crate) propagation_policy: Option<Policy>,
+    /// The policy of smart card plug and play.
+    pub(crate) plug_and_play_policy: Option<Policy>,
+}
+
+/// A policy that an administrator may set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Policy {
+    /// Nobody has set it: Windows does the usual.
+    NotSet,
+    /// It switches the subject off.
+    Off,
+    /// It switches the subject on.
+    On,
 }
 
 /// The key of the policy of plug and play, and its value.
@@ -57,14 +68,21 @@ pub(crate) fn service(output: &str) -> Option<Service> {
     }
 }
 
-/// Reads the number of `value` in the output of `reg.exe query KEY /v VALUE`; `None` if there is none.
-pub(crate) fn policy(output: &str, value: &str) -> Option<bool> {
+/// Reads the number of `value` in the output of `reg.exe query KEY /v VALUE`. Without a number it is not set.
+pub(crate) fn policy(output: &str, value: &str) -> Policy {
+    match number(output, value) {
+        None => Policy::NotSet,
+        Some(0) => Policy::Off,
+        Some(_) => Policy::On,
+    }
+}
+
+fn number(output: &str, value: &str) -> Option<u32> {
     let line = output.lines().find(|line| line.split_whitespace().next() == Some(value))?;
     let mut words = line.split_whitespace().skip(1);
     let (kind, number) = (words.next()?, words.next()?);
-    let digits = number.strip_prefix("0x")?;
-    (kind == "REG_DWORD").then_some(())?;
-    u32::from_str_radix(digits, 16).ok().map(|number| number != 0)
+    let digits = number.strip_prefix("0x").filter(|_| kind == "REG_DWORD")?;
+    u32::from_str_radix(digits, 16).ok()
 }
 
 #[cfg(test)]
@@ -100,12 +118,12 @@ SERVICE_NAME: CertPropSvc
     fn a_policy_is_a_number_of_its_own_name() {
         let output = |line: &str| format!("\r\nHKEY_LOCAL_MACHINE\\SOFTWARE\\Policies\\X\r\n    {line}\r\n\r\n");
         let read = |line: &str| policy(&output(line), "EnableScPnP");
-        assert_eq!(read("EnableScPnP    REG_DWORD    0x0"), Some(false));
-        assert_eq!(read("EnableScPnP    REG_DWORD    0x1"), Some(true));
+        assert_eq!(read("EnableScPnP    REG_DWORD    0x0"), Policy::Off);
+        assert_eq!(read("EnableScPnP    REG_DWORD    0x1"), Policy::On);
         for other in
             ["EnableScPnP    REG_SZ    0x1", "Other    REG_DWORD    0x0", "EnableScPnP    REG_DWORD    0xzz", ""]
         {
-            assert_eq!(read(other), None, "{other}");
+            assert_eq!(read(other), Policy::NotSet, "{other}");
         }
     }
 }

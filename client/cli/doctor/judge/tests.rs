@@ -12,7 +12,7 @@ use super::*;
 use crate::doctor::{
     facts::{Door, File, Me, Pcsc, Place, Process},
     finding::Level,
-    windows::{Service, WindowsCards},
+    windows::{Policy, Service, WindowsCards},
 };
 
 const OWN: &str = "/run/user/1000/cardbroker/cardbroker.sock";
@@ -323,8 +323,8 @@ fn windows_own_programs_are_warnings_until_they_are_switched_off() {
     let usual = WindowsCards {
         pcsc: Some(Service::Runs),
         propagation: Some(Service::Runs),
-        propagation_policy: None,
-        plug_and_play_policy: None,
+        propagation_policy: Some(Policy::NotSet),
+        plug_and_play_policy: Some(Policy::NotSet),
     };
     let facts = on_windows(usual);
     assert_eq!(bad(&facts), ["on-windows", "propagation-runs"]);
@@ -333,10 +333,10 @@ fn windows_own_programs_are_warnings_until_they_are_switched_off() {
     assert_eq!(named(&facts, "propagation-runs").steps[0], "net stop CertPropSvc");
     assert_eq!(named(&facts, "runs").level, Level::Ok);
 
-    let off = WindowsCards { propagation_policy: Some(false), plug_and_play_policy: Some(false), ..usual };
+    let off = WindowsCards { propagation_policy: Some(Policy::Off), plug_and_play_policy: Some(Policy::Off), ..usual };
     assert_eq!(bad(&on_windows(off)), Vec::<&str>::new());
     assert!(named(&on_windows(off), "off").steps[0].starts_with("reg delete "));
-    let on = WindowsCards { plug_and_play_policy: Some(true), propagation: Some(Service::Stopped), ..usual };
+    let on = WindowsCards { plug_and_play_policy: Some(Policy::On), propagation: Some(Service::Stopped), ..usual };
     assert_eq!(bad(&on_windows(on)), ["on-windows"]);
 
     for (state, name, step) in [
@@ -346,8 +346,10 @@ fn windows_own_programs_are_warnings_until_they_are_switched_off() {
         let facts = on_windows(WindowsCards { pcsc: Some(state), ..off });
         assert_eq!((bad(&facts), &*named(&facts, name).steps[0]), (vec![name], step));
     }
-    // What the system does not tell is left out, except plug and play, which is on by default.
-    assert_eq!(bad(&on_windows(WindowsCards::default())), ["on-windows"]);
+    // What the system does not tell is left out, also a policy that may be set.
+    assert_eq!(bad(&on_windows(WindowsCards::default())), Vec::<&str>::new());
+    let untold = WindowsCards { propagation_policy: None, plug_and_play_policy: None, ..usual };
+    assert_eq!(bad(&on_windows(untold)), Vec::<&str>::new());
     let simulated = Answer::Given(with_status(PcscState::Simulated, ""));
     assert_eq!(bad(&Facts { status: simulated, ..on_windows(usual) }), Vec::<&str>::new());
 }

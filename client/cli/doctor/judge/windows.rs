@@ -6,7 +6,7 @@ use super::pcsc_state;
 use crate::doctor::{
     facts::Facts,
     finding::Finding,
-    windows::{PLUG_AND_PLAY, PROPAGATION, Service},
+    windows::{PLUG_AND_PLAY, PROPAGATION, Policy, Service},
 };
 
 pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
@@ -15,7 +15,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
         return Vec::new();
     }
     let propagation = propagation(windows.propagation, windows.propagation_policy);
-    let findings = [windows.pcsc.map(service), Some(plug_and_play(windows.plug_and_play_policy)), propagation];
+    let findings = [windows.pcsc.map(service), windows.plug_and_play_policy.map(plug_and_play), propagation];
     findings.into_iter().flatten().collect()
 }
 
@@ -34,10 +34,10 @@ fn service(state: Service) -> Finding {
     }
 }
 
-fn plug_and_play(policy: Option<bool>) -> Finding {
+fn plug_and_play(policy: Policy) -> Finding {
     let (key, value) = PLUG_AND_PLAY;
     let check = "plug and play";
-    if policy == Some(false) {
+    if policy == Policy::Off {
         let text = "Smart Card Plug and Play is off, by a policy";
         return Finding::ok(check, "off", text).step(format!("reg delete {key} /v {value} /f"));
     }
@@ -47,7 +47,7 @@ fn plug_and_play(policy: Option<bool>) -> Finding {
 }
 
 /// The finding for certificate propagation, if the system tells about it.
-fn propagation(state: Option<Service>, policy: Option<bool>) -> Option<Finding> {
+fn propagation(state: Option<Service>, policy: Option<Policy>) -> Option<Finding> {
     let check = "certificates";
     let (key, value) = PROPAGATION;
     Some(match (state?, policy) {
@@ -56,11 +56,12 @@ fn propagation(state: Option<Service>, policy: Option<bool>) -> Option<Finding> 
             let text = "certificate propagation (CertPropSvc) does not run, so it reads no inserted card";
             Finding::ok(check, "propagation-stopped", text)
         }
-        (Service::Runs, Some(false)) => {
+        (Service::Runs, None) => return None,
+        (Service::Runs, Some(Policy::Off)) => {
             let text = "certificate propagation is off, by a policy";
             Finding::ok(check, "propagation-off", text).step(format!("reg delete {key} /v {value} /f"))
         }
-        (Service::Runs, _) => {
+        (Service::Runs, Some(Policy::NotSet | Policy::On)) => {
             let text = "Windows reads certificates from each inserted card (certificate propagation, CertPropSvc); if \
                         no logon needs them, an administrator may stop that";
             Finding::warning(check, "propagation-runs", text)

@@ -10,6 +10,8 @@ mod peers;
 mod users;
 mod windows;
 
+use std::path::PathBuf;
+
 use cardbroker_client::Endpoint;
 
 use super::{
@@ -76,5 +78,17 @@ pub(super) fn pcsc(_: Door) -> Option<Pcsc> {
 
 /// The use of cards by Windows itself; other systems leave them alone.
 pub(super) fn windows() -> Option<WindowsCards> {
-    cfg!(windows).then(windows::look)
+    system_folder().map(|folder| windows::look(&folder))
+}
+
+/// The folder of Windows' own programs.
+#[cfg(windows)]
+fn system_folder() -> Option<PathBuf> {
+    cardbroker_pipe::system_folder().ok()
+}
+
+/// Other systems have no such folder.
+#[cfg(not(windows))]
+fn system_folder() -> Option<PathBuf> {
+    None
 }

@@ -9,10 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::doctor::windows::{PLUG_AND_PLAY, PROPAGATION, Service, WindowsCards, policy, service};
+use crate::doctor::windows::{PLUG_AND_PLAY, PROPAGATION, Policy, Service, WindowsCards, policy, service};
 
-/// The time for the answers of all programs, which are then ended. A service control manager that hangs gives none.
-const LIMIT: Duration = Duration::from_secs(1);
+/// The time for the answers of all programs, which are then ended. A service control manager that hangs gives none. A
+/// virus scanner may take seconds for the first start of a program.
+const LIMIT: Duration = Duration::from_secs(5);
 
 /// The maximum bytes of an answer, which has some lines.
 const MAX_BYTES: u64 = 64 << 10;
@@ -23,14 +24,15 @@ struct Started {
     output: Receiver<Vec<u8>>,
 }
 
-/// Asks the system's programs, of which each prints one answer. They run at once and share the time.
-pub(super) fn look() -> WindowsCards {
+/// Asks the programs of the system's `folder`, of which each prints one answer. They run at once and share the time.
+pub(super) fn look(folder: &Path) -> WindowsCards {
     let deadline = Instant::now() + LIMIT;
+    let start = |program, arguments: &[&str]| start(&folder.join(program), arguments);
     let [pcsc, propagation] = ["SCardSvr", "CertPropSvc"].map(|name| start("sc.exe", &["query", name]));
     let [certificates, plug_and_play] =
         [PROPAGATION, PLUG_AND_PLAY].map(|(key, name)| start("reg.exe", &["query", key, "/v", name]));
     let state = |started: Option<Started>| -> Option<Service> { service(&started?.answer(deadline)?) };
-    let value = |started: Option<Started>, name| -> Option<bool> { policy(&started?.answer(deadline)?, name) };
+    let value = |started: Option<Started>, name| -> Option<Policy> { Some(policy(&started?.answer(deadline)?, name)) };
     WindowsCards {
         pcsc: state(pcsc),
         propagation: state(propagation),
@@ -39,10 +41,9 @@ pub(super) fn look() -> WindowsCards {
     }
 }
 
-/// Starts the program of the system's own folder; `None` if it cannot be run.
-fn start(program: &str, arguments: &[&str]) -> Option<Started> {
-    let root = std::env::var_os("SystemRoot")?;
-    let mut command = Command::new(Path::new(&root).join("System32").join(program));
+/// Starts the program; `None` if it cannot be run.
+fn start(program: &Path, arguments: &[&str]) -> Option<Started> {
+    let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut program = command.spawn().ok()?;
     let (done, output) = mpsc::channel();
