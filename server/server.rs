@@ -289,12 +289,11 @@ impl Server {
             () = stop() => Drain::GraceExpired,
         };
         // A stream of another service, such as a health watch, may stay open for as long as its client likes.
-        if !self.serving.is_finished() && timeout(CLOSE_TIME, &mut self.serving).await.is_err() {
+        let has_served = self.serving.is_finished() || timeout(CLOSE_TIME, &mut self.serving).await.is_ok();
+        if !has_served {
             self.serving.abort();
-        } else {
-            self.listening.closed().await;
         }
-        self.listening.remove_endpoint_file().await;
+        self.listening.close(has_served).await;
         drop(self.door);
         drop(self.counts);
         match drain {

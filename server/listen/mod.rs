@@ -127,19 +127,22 @@ pub enum SocketLoss {
 }
 
 impl ListenGuard {
-    /// Removes the endpoint file, where that may have to wait for other programs. Takes a second at most.
-    pub async fn remove_endpoint_file(&mut self) {
-        if let Some(file) = &mut self.endpoint_file {
-            file.remove().await;
-        }
-    }
-
-    /// Waits until the clients have read the last bytes of connections that have ended, where the system does not keep
-    /// them. Takes half a second at most.
-    pub async fn closed(&self) {
-        for guard in &self.sockets {
-            guard.closed().await;
-        }
+    /// Removes the endpoint file, where that may have to wait for other programs. Meanwhile, with `waits_for_clients`,
+    /// waits until they have read the last bytes of connections that have ended, where the system does not keep them.
+    /// Takes a second at most.
+    pub async fn close(&mut self, waits_for_clients: bool) {
+        let Self { endpoint_file, sockets } = self;
+        let remove = async {
+            if let Some(file) = endpoint_file {
+                file.remove().await;
+            }
+        };
+        let wait = async {
+            for guard in sockets.iter().filter(|_| waits_for_clients) {
+                guard.closed().await;
+            }
+        };
+        tokio::join!(remove, wait);
     }
 
     /// Waits until new clients do not reach the broker on one of its sockets. Cancel-safe.
