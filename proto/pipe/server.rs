@@ -42,19 +42,31 @@ impl AccessList {
         Ok(Self(Descriptor::parse(&access_list(&own_user()?, group))?))
     }
 
-    /// The access list in the system's text form.
-    #[cfg(test)]
-    pub(crate) fn with(descriptor: &str) -> io::Result<Self> {
+    /// The access list and the owner in the system's text form, such as `O:SYD:P(A;;GA;;;SY)`, for pipes that are
+    /// not a broker's.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn parse(descriptor: &str) -> io::Result<Self> {
         Ok(Self(Descriptor::parse(descriptor)?))
     }
 
-    /// Creates an instance of the pipe `name` with this access list, for bytes, and for clients of this machine alone.
-    /// The `is_first` one fails if the pipe exists already. Must be called inside a runtime.
+    /// Creates the first instance of the pipe `name` with this access list, for bytes, and for clients of this machine
+    /// alone. Must be called inside a runtime.
     ///
     /// # Errors
-    /// An error of the operating system; [`io::ErrorKind::PermissionDenied`] if the pipe exists or is another user's.
-    pub fn create(&self, name: &str, is_first: bool) -> io::Result<NamedPipeServer> {
-        self.create_with(name, ServerOptions::new().first_pipe_instance(is_first))
+    /// The operating system's; [`io::ErrorKind::PermissionDenied`] if the pipe exists.
+    pub fn create(&self, name: &str) -> io::Result<NamedPipeServer> {
+        self.create_with(name, ServerOptions::new().first_pipe_instance(true))
+    }
+
+    /// Creates a further instance of the own pipe `name`. A pipe that has gone meanwhile is made anew, with this access
+    /// list. Must be called inside a runtime.
+    ///
+    /// # Errors
+    /// The operating system's; [`io::ErrorKind::PermissionDenied`] if the pipe is another user's.
+    pub fn add(&self, name: &str) -> io::Result<NamedPipeServer> {
+        self.create_own(name, &mut ServerOptions::new())
     }
 
     /// Creates a further instance of a pipe of which only the ends of clients are left, and gives the pipe this access
@@ -63,15 +75,23 @@ impl AccessList {
     /// # Errors
     /// An error of the operating system; [`io::ErrorKind::PermissionDenied`] if the pipe is another user's.
     pub fn join(&self, name: &str) -> io::Result<NamedPipeServer> {
-        let pipe = self.create_with(name, ServerOptions::new().write_dac(true))?;
-        // All instances of a pipe have one descriptor, and only the owner's user can have named this owner.
-        let given = match owner_of(&pipe)? == own_user()? {
-            true => self.0.give_list_to(&pipe),
-            false => Err(io::ErrorKind::PermissionDenied.into()),
-        };
+        let pipe = self.create_own(name, ServerOptions::new().write_dac(true))?;
+        let given = self.0.give_list_to(&pipe);
         // A client may have come by the list before. An error means that none has.
         let _ = pipe.disconnect();
         given.map(|()| pipe)
+    }
+
+    /// Creates an instance of this user's pipe: an instance of another one is closed.
+    fn create_own(&self, name: &str, options: &mut ServerOptions) -> io::Result<NamedPipeServer> {
+        let pipe = self.create_with(name, options)?;
+        // All instances of a pipe have one descriptor, and only the owner's user can have named this owner.
+        if owner_of(&pipe)? == own_user()? {
+            return Ok(pipe);
+        }
+        // An error means that no client has come.
+        let _ = pipe.disconnect();
+        Err(io::ErrorKind::PermissionDenied.into())
     }
 
     fn create_with(&self, name: &str, options: &mut ServerOptions) -> io::Result<NamedPipeServer> {

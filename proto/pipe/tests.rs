@@ -52,7 +52,7 @@ fn a_group_may_use_a_pipe_but_not_serve_it() {
 #[tokio::test]
 async fn both_ends_know_each_other() {
     let (name, access) = (name("ends"), AccessList::new(None).unwrap());
-    let mut server = access.create(&name, true).unwrap();
+    let mut server = access.create(&name).unwrap();
     let mut client = connect(&name).unwrap();
     server.connect().await.unwrap();
     client.write_all(b"hello").await.unwrap();
@@ -68,11 +68,11 @@ async fn both_ends_know_each_other() {
 async fn a_pipe_without_a_free_instance_is_busy() {
     let (name, access) = (name("busy"), AccessList::new(None).unwrap());
     assert!(is_missing(&connect(&name).unwrap_err()));
-    let server = access.create(&name, true).unwrap();
+    let server = access.create(&name).unwrap();
     let _client = connect(&name).unwrap();
     server.connect().await.unwrap();
     assert!(is_busy(&connect(&name).unwrap_err()));
-    let _second = access.create(&name, false).unwrap();
+    let _second = access.add(&name).unwrap();
     connect(&name).unwrap();
 }
 
@@ -80,7 +80,7 @@ async fn a_pipe_without_a_free_instance_is_busy() {
 async fn the_remains_of_an_own_pipe_can_be_joined() {
     let name = name("join");
     let group = sid(EVERYONE);
-    let earlier = AccessList::new(Some(&group)).unwrap().create(&name, true).unwrap();
+    let earlier = AccessList::new(Some(&group)).unwrap().create(&name).unwrap();
     let _remains = connect(&name).unwrap();
     earlier.connect().await.unwrap();
     drop(earlier);
@@ -96,12 +96,14 @@ async fn the_remains_of_an_own_pipe_can_be_joined() {
 }
 
 #[tokio::test]
-async fn the_pipe_of_another_user_is_not_joined() {
+async fn the_pipe_of_another_user_gets_no_instance() {
     let name = name("foreign");
-    let foreign = AccessList::with("O:SYD:P(A;;GA;;;WD)").unwrap();
-    let _first = foreign.create(&name, true).unwrap();
-    let refused = AccessList::new(None).unwrap().join(&name).unwrap_err();
-    assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied);
+    let foreign = AccessList::parse("O:SYD:P(A;;GA;;;WD)").unwrap();
+    let _first = foreign.create(&name).unwrap();
+    let own = AccessList::new(None).unwrap();
+    for refused in [own.join(&name), own.add(&name)] {
+        assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+    }
 }
 
 #[test]

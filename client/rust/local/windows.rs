@@ -4,8 +4,8 @@ use std::{io, path::PathBuf, time::Duration};
 
 use cardbroker_local::{
     discovery::Finding,
-    socket::{Place, TRUSTED_OWNERS, is_pipe},
-    trust::Distrust,
+    socket::{Place, is_pipe},
+    trust::judge_pipe,
 };
 use cardbroker_pipe::{is_busy, own_user, owner_of_pipe};
 use hyper_util::rt::TokioIo;
@@ -39,10 +39,39 @@ pub(crate) async fn connect(path: PathBuf, place: Option<Place>) -> io::Result<T
     };
     if place.is_some() {
         let (owner, own) = (owner_of_pipe(&pipe).map_err(failed)?, own_user().map_err(failed)?);
-        if owner != own && !TRUSTED_OWNERS.contains(&owner.as_str()) {
-            let distrust = Distrust::ForeignPipe(path.clone(), owner.to_string());
-            return Err(io::Error::other(Finding::Untrusted(distrust)));
-        }
+        judge_pipe(&path, owner.as_str(), own.as_str())
+            .map_err(|distrust| io::Error::other(Finding::Untrusted(distrust)))?;
     }
     Ok(TokioIo::new(pipe))
+}
+
+#[cfg(test)]
+mod tests {
+    use cardbroker_local::trust::Distrust;
+    use cardbroker_pipe::{AccessList, NETWORK_SERVICE};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_pipe_of_another_user_gets_no_byte_at_a_default_place() {
+        let name = format!(r"\\.\pipe\cardbroker\client-{}", std::process::id());
+        let path = PathBuf::from(&name);
+        let foreign = AccessList::parse(&format!("O:{NETWORK_SERVICE}D:P(A;;GA;;;WD)")).unwrap();
+        let server = foreign.create(&name).unwrap();
+
+        let place = Place { path: path.clone(), is_own: true };
+        let refused = connect(path.clone(), Some(place)).await.unwrap_err();
+        let finding = refused.get_ref().and_then(|error| error.downcast_ref::<Finding>());
+        let distrust = Distrust::ForeignPipe(path.clone(), NETWORK_SERVICE.to_owned());
+        assert_eq!(finding, Some(&Finding::Untrusted(distrust)));
+        // The client has come and gone.
+        let _ = server.connect().await;
+        let read = server.try_read(&mut [0; 1]);
+        assert!(!matches!(read, Ok(1..)), "{read:?}");
+
+        server.disconnect().unwrap();
+        let (connected, named) = tokio::join!(server.connect(), connect(path, None));
+        connected.unwrap();
+        assert!(named.is_ok(), "a pipe that was named is trusted as named");
+    }
 }

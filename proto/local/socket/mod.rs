@@ -13,9 +13,7 @@ pub use self::unix::{
     MAX_PATH_BYTES, SYSTEM_SOCKET, default_places, default_socket, own_place, places, system_answers,
 };
 #[cfg(windows)]
-pub use self::windows::{
-    MAX_PATH_BYTES, SYSTEM_SOCKET, TRUSTED_OWNERS, default_places, default_socket, lock_place, system_answers,
-};
+pub use self::windows::{MAX_PATH_BYTES, SYSTEM_SOCKET, default_places, default_socket, lock_place, system_answers};
 
 /// The text of the endpoint at a local path: `unix:/run/x.sock`, or on Windows `npipe:////./pipe/x`.
 pub fn local_endpoint(path: &Path) -> String {

@@ -3,7 +3,7 @@
 
 use std::{fmt::Write, path::PathBuf};
 
-use cardbroker_pipe::{ADMINISTRATORS, LOCAL_SERVICE, NETWORK_SERVICE, SYSTEM, own_user, pipe_exists};
+use cardbroker_pipe::{LOCAL_SERVICE, NETWORK_SERVICE, SYSTEM, own_user, pipe_exists};
 
 use super::{MAX_PIPE_BYTES, PIPES, Place};
 use crate::config_folder::ConfigFolder;
@@ -13,9 +13,6 @@ pub const SYSTEM_SOCKET: &str = r"\\.\pipe\ProtectedPrefix\Administrators\cardbr
 
 /// The maximum length of a pipe's path, in bytes.
 pub const MAX_PATH_BYTES: usize = MAX_PIPE_BYTES;
-
-/// The owners of a pipe besides the user that a client trusts: who is one of them may do everything here.
-pub const TRUSTED_OWNERS: [&str; 2] = [SYSTEM, ADMINISTRATORS];
 
 /// The accounts of services, whose broker is the machine's.
 const SERVICES: [&str; 3] = [SYSTEM, LOCAL_SERVICE, NETWORK_SERVICE];

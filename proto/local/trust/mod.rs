@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use cardbroker_pipe::{ADMINISTRATORS, SYSTEM};
+
 use crate::socket::Place;
 
 #[cfg(test)]
@@ -133,6 +135,18 @@ pub fn judge(place: &Place, uid: u32, parts: &[Part]) -> Result<(), Distrust> {
         }
     }
     Ok(())
+}
+
+/// Judges the owner of the pipe at `path` for the user `own`, both by their SIDs. SYSTEM and the administrators may do
+/// everything on the machine anyway.
+///
+/// # Errors
+/// [`Distrust::ForeignPipe`] if the pipe is another user's.
+pub fn judge_pipe(path: &Path, owner: &str, own: &str) -> Result<(), Distrust> {
+    match owner == own || [SYSTEM, ADMINISTRATORS].contains(&owner) {
+        true => Ok(()),
+        false => Err(Distrust::ForeignPipe(path.to_owned(), owner.to_owned())),
+    }
 }
 
 /// Whether the process of `peer` may serve the user `uid` at a socket whose folder belongs to `folder_owner`.

@@ -112,3 +112,15 @@ fn a_walk_reports_distrust_before_a_missing_part() {
     fs::set_permissions(root.join("run"), fs::Permissions::from_mode(0o777)).unwrap();
     assert!(matches!(walk(), Err(Obstacle::Untrusted(Distrust::Writable(_, 0o777)))));
 }
+
+#[test]
+fn a_pipe_of_another_user_is_not_trusted() {
+    let path = Path::new(r"\\.\pipe\cardbroker\S-1-5-21-7");
+    for owner in ["S-1-5-21-7", "S-1-5-18", "S-1-5-32-544"] {
+        assert_eq!(judge_pipe(path, owner, "S-1-5-21-7"), Ok(()), "{owner}");
+    }
+    for owner in ["S-1-5-21-8", "S-1-5-21-77", "S-1-5-19", "S-1-5-20", "S-1-5-32-545", "S-1-1-0", ""] {
+        let distrust = Err(Distrust::ForeignPipe(path.to_owned(), owner.to_owned()));
+        assert_eq!(judge_pipe(path, owner, "S-1-5-21-7"), distrust, "{owner}");
+    }
+}

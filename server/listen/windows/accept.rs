@@ -73,7 +73,8 @@ fn caller(connection: u64, account: Option<Account>, process: Option<u32>) -> Ca
     }
 }
 
-/// The instances of the pipe that wait for a client. There is always one, so the pipe never disappears.
+/// The instances of the pipe that wait for a client. While the system grants no instance there may be none: the pipe
+/// may then disappear, and another user may make one of its name.
 #[derive(Debug)]
 pub(super) struct Instances {
     name: String,
@@ -105,7 +106,7 @@ impl Instances {
         while !self.is_full() {
             let made = match self.first.take() {
                 Some(first) => Ok(first),
-                None => self.access.create(&self.name, false).map(|pipe| End::new(pipe, Arc::clone(&self.lock))),
+                None => self.access.add(&self.name).map(|pipe| End::new(pipe, Arc::clone(&self.lock))),
             };
             match made {
                 Ok(end) => {
@@ -178,4 +179,27 @@ async fn identify(end: End) -> Option<Client> {
     }
     let account = identity.ok().and_then(|identity| accounts::account_of(&identity));
     Some(Client { end, account })
+}
+
+#[cfg(test)]
+mod tests {
+    use cardbroker_pipe::NETWORK_SERVICE;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn no_instance_is_added_to_the_pipe_of_another_user() {
+        let name = format!(r"\\.\pipe\cardbroker\instances-{}", std::process::id());
+        let folder = tempfile::tempdir().unwrap();
+        let lock = Arc::new(PipeLock::take(&folder.path().join("own/lock")).unwrap());
+        let mut instances = Instances::first(&name, AccessList::new(None).unwrap(), lock).unwrap();
+        instances.first = None;
+        let foreign = AccessList::parse(&format!("O:{NETWORK_SERVICE}D:P(A;;GA;;;WD)")).unwrap();
+        let foreign = foreign.create(&name).unwrap();
+        instances.refill();
+        assert!(instances.waiting.is_empty() && instances.is_failing);
+        drop(foreign);
+        instances.refill();
+        assert!(instances.is_full() && !instances.is_failing);
+    }
 }

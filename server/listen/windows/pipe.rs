@@ -76,7 +76,7 @@ pub(super) fn group(config: &ListenConfig) -> Result<Option<Sid>, String> {
 
 impl PipeLock {
     /// Locks a file without waiting. Makes it and its folder if they are missing; it stays.
-    fn take(path: &Path) -> io::Result<Self> {
+    pub(super) fn take(path: &Path) -> io::Result<Self> {
         private_file::create_folder(private_file::folder_of(path))?;
         Ok(Self { _file: private_file::lock_file(path)? })
     }

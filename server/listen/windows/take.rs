@@ -4,11 +4,13 @@
 //! still holds its end of a pipe whose broker was killed. It also denies it to users without the right to the name.
 
 use std::{
-    io, thread,
+    io,
+    path::Path,
+    thread,
     time::{Duration, Instant},
 };
 
-use cardbroker_local::socket::TRUSTED_OWNERS;
+use cardbroker_local::trust::judge_pipe;
 use cardbroker_pipe::{AccessList, connect, is_busy, is_missing, own_user, owner_of_pipe};
 use tokio::net::windows::named_pipe::NamedPipeServer;
 
@@ -59,19 +61,16 @@ pub(super) fn take(name: &str, access: &AccessList) -> Result<NamedPipeServer, O
         tracing::warn!("a client holds the pipe of an earlier broker: the pipe is used again, not made anew");
         Ok(joined)
     };
-    decide(|| access.create(name, true), || look(name), pause, join)
+    decide(|| access.create(name), || look(name), pause, join)
 }
 
 /// Looks at the name, as a client that sends nothing.
 fn look(name: &str) -> Look {
     match connect(name) {
-        Ok(client) => {
-            let own = own_user().ok();
-            match owner_of_pipe(&client) {
-                Ok(owner) if Some(&owner) == own.as_ref() || TRUSTED_OWNERS.contains(&owner.as_str()) => Look::Served,
-                _ => Look::Foreign,
-            }
-        }
+        Ok(client) => match (owner_of_pipe(&client), own_user()) {
+            (Ok(owner), Ok(own)) if judge_pipe(Path::new(name), owner.as_str(), own.as_str()).is_ok() => Look::Served,
+            _ => Look::Foreign,
+        },
         Err(error) if is_missing(&error) => Look::Missing,
         Err(error) if is_busy(&error) => Look::Busy,
         Err(_) => Look::Foreign,
@@ -113,6 +112,8 @@ fn decide<T>(
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
+
+    use cardbroker_pipe::NETWORK_SERVICE;
 
     use super::*;
 
@@ -172,7 +173,7 @@ mod tests {
         let name = format!(r"\\.\pipe\cardbroker\look-{}", std::process::id());
         let access = AccessList::new(None).unwrap();
         assert_eq!(look(&name), Look::Missing);
-        let pipe = access.create(&name, true).unwrap();
+        let pipe = access.create(&name).unwrap();
         assert_eq!(look(&name), Look::Served);
         let _client = {
             pipe.disconnect().unwrap();
@@ -183,5 +184,13 @@ mod tests {
         assert_eq!(look(&name), Look::Busy);
         drop(pipe);
         assert_eq!(look(&name), Look::Busy, "the client still holds its end");
+    }
+    #[tokio::test]
+    async fn the_look_of_another_users_pipe_is_foreign() {
+        let name = format!(r"\\.\pipe\cardbroker\foreign-{}", std::process::id());
+        let foreign = AccessList::parse(&format!("O:{NETWORK_SERVICE}D:P(A;;GA;;;WD)")).unwrap();
+        // Wine does not refuse the first instance, so this test does not take the name.
+        let _pipe = foreign.create(&name).unwrap();
+        assert_eq!(look(&name), Look::Foreign);
     }
 }

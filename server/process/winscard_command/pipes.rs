@@ -44,8 +44,8 @@ mod os {
     pub(super) fn second() -> io::Result<Line> {
         Builder::new_current_thread().enable_all().build()?.block_on(async {
             let (access, name) = (AccessList::new(None)?, name("second"));
-            let _first = access.create(&name, true)?;
-            Ok(match access.create(&name, true) {
+            let _first = access.create(&name)?;
+            Ok(match access.create(&name) {
                 Err(error) => Line::seen(SECOND, true, format!("refused: {error}")),
                 Ok(_) => Line::seen(SECOND, false, "a second first instance of a pipe is not refused"),
             })
@@ -64,14 +64,14 @@ mod os {
     fn after(end: &str, prepare: impl FnOnce(&NamedPipeServer) -> io::Result<()>) -> io::Result<(String, bool)> {
         Builder::new_current_thread().enable_all().build()?.block_on(async {
             let (access, name) = (AccessList::new(None)?, name(end));
-            let first = access.create(&name, true)?;
+            let first = access.create(&name)?;
             let _client = connect(&name)?;
             first.connect().await?;
             prepare(&first)?;
             drop(first);
             let begin = Instant::now();
             loop {
-                let (again, took) = (access.create(&name, true), begin.elapsed());
+                let (again, took) = (access.create(&name), begin.elapsed());
                 let ms = took.as_millis();
                 match again {
                     Ok(_) => return Ok((format!("{end}, granted after {ms} ms"), true)),
