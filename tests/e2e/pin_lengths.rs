@@ -28,7 +28,8 @@ const CHANGING: &[(&str, &str)] = &[
     (r#"\b(pid|connection)=\d+"#, "$1=ID"),
     (r"\bprocess \d+", "process ID"),
     (r"process_id: (Some\()?\d+", "process_id: ID"),
-    (r"/tmp/broker-\w+", "FOLDER"),
+    (r"\bbroker-\w+", "FOLDER"),
+    (r"\blinux-story-[0-9-]+", "PIPE"),
 ];
 
 fn without_times(text: &str) -> String {

@@ -159,7 +159,7 @@ fn a_new_certificate_is_refused_until_the_token_file_is_new() -> anyhow::Result<
         let endpoint = broker.tcp_endpoint()?;
         is_refused(&ask(&broker, &endpoint, &["readers"])?, &endpoint);
         let made = run(&mut cardbroker("", &["token", "new", "again", "--tokens", &tokens])?)?;
-        let certificate = made.out.split_once('\n').context("no certificate")?.1;
+        let certificate = made.out.split_once('\n').with_context(|| format!("no certificate: {made:?}"))?.1;
         let file = broker.token_file("tests");
         fs::write(&file, format!("{}\n{certificate}", token(&broker, "tests")?))?;
         assert_eq!(ask(&broker, &endpoint, &["readers"])?.code, Some(0));

@@ -278,7 +278,8 @@ fn a_start_without_usable_tokens_serves_the_socket_and_finds_them_later() -> any
         assert_eq!(audit(&broker, "tokens_unusable").len(), 1, "{}", broker.log());
         assert!(broker.log().contains("no token is valid"), "{}", broker.log());
         fs::remove_file(&tokens)?;
-        assert_eq!(broker.cardbroker(&["token", "new", "one", "--tokens", &tokens, "--out", &file])?.code, Some(0));
+        let made = broker.cardbroker(&["token", "new", "one", "--tokens", &tokens, "--out", &file])?;
+        assert_eq!(made.code, Some(0), "{made:?}");
         let reached = async {
             loop {
                 let asked = broker.tcp_endpoint()?;
