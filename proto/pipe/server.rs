@@ -46,7 +46,7 @@ impl AccessList {
     /// not a broker's.
     ///
     /// # Errors
-    /// The operating system's.
+    /// An error of the operating system.
     pub fn parse(descriptor: &str) -> io::Result<Self> {
         Ok(Self(Descriptor::parse(descriptor)?))
     }
@@ -55,7 +55,7 @@ impl AccessList {
     /// alone. Must be called inside a runtime.
     ///
     /// # Errors
-    /// The operating system's; [`io::ErrorKind::PermissionDenied`] if the pipe exists.
+    /// An error of the operating system; [`io::ErrorKind::PermissionDenied`] if the pipe exists.
     pub fn create(&self, name: &str) -> io::Result<NamedPipeServer> {
         self.create_with(name, ServerOptions::new().first_pipe_instance(true))
     }
@@ -64,7 +64,7 @@ impl AccessList {
     /// list. Must be called inside a runtime.
     ///
     /// # Errors
-    /// The operating system's; [`io::ErrorKind::PermissionDenied`] if the pipe is another user's.
+    /// An error of the operating system; [`io::ErrorKind::PermissionDenied`] if the pipe is another user's.
     pub fn add(&self, name: &str) -> io::Result<NamedPipeServer> {
         self.create_own(name, &mut ServerOptions::new())
     }

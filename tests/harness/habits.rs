@@ -25,7 +25,7 @@ pub enum Habit {
     /// A context of a service that has stopped is refused with a code that is none of PC/SC's (Windows). Shows only
     /// beside [`Habit::ServiceStops`].
     DeadContext,
-    /// A card that is pulled during a command is told by the code of a removed card, which pcsc-lite has for commands
+    /// A card that is pulled during a command gets the code of a removed card, which pcsc-lite has for commands
     /// that were not sent (perhaps Windows, macOS). Needs a broker that does not take it for one of pcsc-lite's.
     RemovedInFlight,
 }

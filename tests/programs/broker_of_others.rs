@@ -1,4 +1,4 @@
-//! The program `broker-of-others`: `cardbrokerd` on a PC/SC whose codes mean what they mean on other systems than Linux.
+//! The program `broker-of-others`: `cardbrokerd` on a PC/SC whose codes have the meaning of other systems than Linux.
 
 use std::sync::Arc;
 

@@ -41,7 +41,7 @@ impl Default for RemovalCode {
     }
 }
 
-/// Converts an error of a transmission, where a removal is told as `removal` says.
+/// Converts an error of a transmission, where the codes of a removal mean `removal`.
 pub(super) fn transmit_error(error: Error, removal: RemovalCode) -> SlotError {
     match slot_error(error) {
         SlotError::NoCard | SlotError::CardRemoved if removal == RemovalCode::Unclear => SlotError::RemovedInFlight,
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_removal_is_told_as_before_sending_only_by_pcsc_lite() {
+    fn only_pcsc_lite_has_codes_for_a_removal_before_sending() {
         for error in [Error::RemovedCard, Error::NoSmartcard] {
             assert_eq!(transmit_error(error, RemovalCode::BeforeSending), slot_error(error));
             assert_eq!(transmit_error(error, RemovalCode::Unclear), SlotError::RemovedInFlight);
