@@ -75,7 +75,7 @@ fn is_clear_message(message: &str) -> bool {
     // A quotation mark without its partner would hide the fields, and so would one behind a backslash.
     let quotes = message.matches('"').count();
     !message.starts_with('"')
-        && (quotes == 0 || quotes % 2 == 0 && !message.contains('\\'))
+        && (quotes == 0 || quotes.is_multiple_of(2) && !message.contains('\\'))
         && !first.ends_with(':')
         && !message.contains(char::is_control)
         && !message.split(' ').any(begins_field)
