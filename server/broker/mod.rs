@@ -99,7 +99,7 @@ pub struct RequestContext<'a> {
 impl Broker {
     /// The epoch of this broker, and those of the brokers that provide its card stack.
     pub fn chain(&self) -> Chain {
-        chain::told(&self.facts.epoch(), &self.stack.brokers_below())
+        chain::with_own(&self.facts.epoch(), &self.stack.brokers_below())
     }
 
     /// Starts the broker on `backend` and waits for the first poll of its readers. `epoch` must be unique to this run.

@@ -54,7 +54,7 @@ impl Connection {
             }
             Request::Status { handle } => {
                 let code = match self.insertion(*handle)? {
-                    Some(insertion) => self.shared.desk.handles(|handles| handles.status(*handle, &insertion)),
+                    Some(insertion) => self.shared.state.handles(|handles| handles.status(*handle, &insertion)),
                     None => Code::READER_UNAVAILABLE,
                 };
                 self.answer(message, Reply::Code(code)).await
@@ -75,7 +75,7 @@ impl Connection {
     /// The connection of a handle of this context.
     pub(super) fn connected(&self, handle: u32) -> Result<Connected<Principal>, Ended> {
         let context = self.context()?;
-        self.shared.desk.handles(|handles| handles.get(context, handle).cloned()).ok_or(Ended::Foreign)
+        self.shared.state.handles(|handles| handles.get(context, handle).cloned()).ok_or(Ended::Foreign)
     }
 
     /// The id of the insertion in the handle's reader now, empty without a card; `None` if the reader is gone.
@@ -93,7 +93,7 @@ impl Connection {
     /// Takes note of the resets of a reader's card, with which all handles compare their knowledge.
     pub(super) fn see_resets(&self, reader: &Arc<str>) {
         if let Some(resets) = self.shared.broker.card_resets(reader) {
-            self.shared.desk.handles(|handles| handles.see_resets(reader, resets));
+            self.shared.state.handles(|handles| handles.see_resets(reader, resets));
         }
     }
 

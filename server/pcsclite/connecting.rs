@@ -39,7 +39,7 @@ impl Connection {
         let context = self.context()?;
         let share = ShareMode::new(share).ok_or(Code::INVALID_VALUE)?;
         self.refresh();
-        let id = self.shared.desk.reader(&self.member, name).ok_or(Code::UNKNOWN_READER)?;
+        let id = self.shared.state.reader(&self.member, name).ok_or(Code::UNKNOWN_READER)?;
         let reader = self.settled(&id).await?.ok_or(Code::READER_UNAVAILABLE)?;
         self.see_resets(&id);
         let protocol = usable(&reader, share, protocols)?;
@@ -56,7 +56,7 @@ impl Connection {
             protocol: protocol.unwrap_or_default(),
             insertion: reader.status.insertion_id.clone(),
         };
-        let handle = self.shared.desk.connect(at)?;
+        let handle = self.shared.state.connect(at)?;
         match self.keep_or_learn(handle, share, protocol, protocols).await {
             Ok(protocol) => {
                 self.shared.broker.record_handle(&self.request_context(&id));
@@ -64,7 +64,7 @@ impl Connection {
             }
             Err(unserved) => {
                 self.abandon_turn(handle);
-                self.shared.desk.handles(|handles| handles.disconnect(handle));
+                self.shared.state.handles(|handles| handles.disconnect(handle));
                 Err(unserved)
             }
         }
@@ -88,7 +88,7 @@ impl Connection {
         if protocols & protocol == 0 {
             return Err(Code::PROTO_MISMATCH.into());
         }
-        self.shared.desk.handles(|handles| handles.set_protocol(handle, protocol));
+        self.shared.state.handles(|handles| handles.set_protocol(handle, protocol));
         Ok(protocol)
     }
 
@@ -131,7 +131,7 @@ impl Connection {
         let insertion = &reader.status.insertion_id;
         let known = protocol.unwrap_or(at.protocol);
         let (had_news, had_turn) = (self.has_news(handle), self.has_begun(handle));
-        let before = self.shared.desk.handles(|handles| handles.reconnect(handle, share, known, insertion))?;
+        let before = self.shared.state.handles(|handles| handles.reconnect(handle, share, known, insertion))?;
         let reset = reset.filter(|_| share != ShareMode::Direct);
         let reconnected = answered(self.reset_and_keep(handle, reset, share, protocol, protocols).await)?;
         if reconnected.is_err() {
@@ -139,10 +139,10 @@ impl Connection {
                 // The turn began for a handle that knew nothing about the card.
                 self.end_turn(handle);
             }
-            self.shared.desk.handles(|handles| handles.undo_reconnect(handle, before));
+            self.shared.state.handles(|handles| handles.undo_reconnect(handle, before));
         }
         // The turn in which the handle got the news is for its next call.
-        let keeps = self.shared.desk.handles(|handles| handles.keeps_turn(handle));
+        let keeps = self.shared.state.handles(|handles| handles.keeps_turn(handle));
         let rests_longer = had_news && !keeps || self.has_news(handle);
         self.settle_turn_with(handle, rests_longer);
         Ok(reconnected?)
@@ -174,7 +174,7 @@ impl Connection {
         let reader = self.reader(&at.reader);
         if let (Some(kind), Some(reader), Some(resets)) = (reset, reader, self.shared.broker.card_resets(&at.reader)) {
             let insertion = &reader.status.insertion_id;
-            if self.shared.desk.handles(|handles| handles.has_effect(handle, insertion, resets)) {
+            if self.shared.state.handles(|handles| handles.has_effect(handle, insertion, resets)) {
                 // For a request that waits, a turn that only rests ends.
                 let acquired = self.acquire(handle, Need { hold: RESTS, ..Need::default() }).await;
                 stays = answered(acquired).map(drop);
@@ -182,7 +182,7 @@ impl Connection {
             }
         }
         self.end_turn(handle);
-        self.shared.desk.handles(|handles| handles.disconnect(handle));
+        self.shared.state.handles(|handles| handles.disconnect(handle));
         stays.map(|()| Code::SUCCESS)
     }
 }

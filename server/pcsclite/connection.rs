@@ -15,10 +15,10 @@ use tracing::debug;
 
 use super::{
     context::{Context, cancelled},
-    desk::Member,
     door::Shared,
     groups::Groups,
     input::{Ended, Input},
+    state::Member,
     turns::{Event, Turns},
     waiting::Waits,
 };
@@ -95,7 +95,7 @@ impl Connection {
         groups: Groups,
         closing: CancellationToken,
     ) -> Self {
-        let member = shared.desk.enter(&caller);
+        let member = shared.state.enter(&caller);
         let readers = shared.broker.follow_readers(&caller);
         Self {
             input: Input::new(stream),
@@ -216,7 +216,7 @@ impl Connection {
             }
             Request::Establish { scope } if scope > MAX_SCOPE => Reply::Code(Code::INVALID_VALUE),
             Request::Establish { .. } => self.establish().map_or_else(Reply::Code, Reply::Established),
-            Request::Cancel { context } => Reply::Code(self.shared.desk.cancel(&self.member, context)),
+            Request::Cancel { context } => Reply::Code(self.shared.state.cancel(&self.member, context)),
             Request::Release { context } => {
                 self.check_context(context)?;
                 self.release();
@@ -251,7 +251,7 @@ impl Connection {
 
     /// Shows the process the readers as they are now.
     pub(super) fn refresh(&mut self) {
-        self.shared.desk.refresh(&self.member, &self.readers.list());
+        self.shared.state.refresh(&self.member, &self.readers.list());
     }
 
     /// The isolation group of turns at a reader.

@@ -17,7 +17,7 @@ impl Connection {
         if self.context.is_some() {
             return Err(Code::INVALID_VALUE);
         }
-        let (number, cancelled) = self.shared.desk.establish(&self.member, &self.user)?;
+        let (number, cancelled) = self.shared.state.establish(&self.member, &self.user)?;
         self.context = Some(Context { number, cancelled });
         self.refresh();
         Ok(number)
@@ -29,12 +29,12 @@ impl Connection {
             self.abandon_turn(handle);
         }
         if let Some(Context { number, .. }) = self.context.take() {
-            self.shared.desk.handles(|handles| {
+            self.shared.state.handles(|handles| {
                 for handle in handles.of_context(number) {
                     handles.disconnect(handle);
                 }
             });
-            self.shared.desk.release(number);
+            self.shared.state.release(number);
             self.refresh();
         }
     }

@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{Instrument, debug, debug_span, warn};
 
-use super::{connection::Connection, desk::Desk, groups::Groups, private::PrivateDoors};
+use super::{connection::Connection, groups::Groups, private::PrivateDoors, state::DoorState};
 use crate::{
     broker::Broker,
     caller::group::GroupKey,
@@ -88,7 +88,7 @@ pub struct Door {
 /// The parts of a door that its connections share.
 pub(super) struct Shared {
     pub(super) broker: Broker,
-    pub(super) desk: Arc<Desk>,
+    pub(super) state: Arc<DoorState>,
     pub(super) settings: DoorSettings,
     /// The budgets for refused requests.
     pub(super) budgets: DoorBudgets,
@@ -173,9 +173,9 @@ impl Shared {
         budgets: DoorBudgets,
         draining: CancellationToken,
     ) -> Arc<Self> {
-        let desk = Desk::new();
+        let state = DoorState::new();
         let places = Mutex::new(Places::with_per_user(CONNECTIONS[0], CONNECTIONS[1]));
-        Arc::new(Self { broker, desk, settings, budgets, draining, places })
+        Arc::new(Self { broker, state, settings, budgets, draining, places })
     }
 
     /// Starts to serve a connection, or closes it.

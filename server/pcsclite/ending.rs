@@ -20,7 +20,7 @@ impl Connection {
         // The handle has not seen the card in a turn that it has missed, nor what others have selected before.
         if !matches!(held.phase(), Phase::Awaited { .. }) {
             let selection = held.session.marks().selection();
-            self.shared.desk.handles(|handles| handles.on_turn_over(handle, selection));
+            self.shared.state.handles(|handles| handles.on_turn_over(handle, selection));
         }
         // The end is sent at once. There is nothing to wait for, because the card is left as it is.
         drop(held.session.close());
@@ -30,13 +30,13 @@ impl Connection {
     fn lose_turn(&mut self, handle: u32) {
         if let Some(Turn::Held(held)) = self.turns.take(handle) {
             let selection = held.session.marks().selection();
-            self.shared.desk.handles(|handles| handles.on_turn_over(handle, selection));
+            self.shared.state.handles(|handles| handles.on_turn_over(handle, selection));
         }
     }
 
     /// The client leaves: a turn that the handle keeps ends with a reset of the card.
     pub(super) fn abandon_turn(&mut self, handle: u32) {
-        let keeps = self.shared.desk.handles(|handles| handles.keeps_turn(handle));
+        let keeps = self.shared.state.handles(|handles| handles.keeps_turn(handle));
         if keeps && self.has_begun(handle) {
             drop(self.turns.take(handle));
         } else {
@@ -86,15 +86,15 @@ impl Connection {
         if !self.has_begun(handle) {
             return;
         }
-        let Some(reader) = self.shared.desk.handles(|handles| handles.exclusive_reader(handle)) else {
+        let Some(reader) = self.shared.state.handles(|handles| handles.exclusive_reader(handle)) else {
             return self.tell(handle, Code::RESET_CARD);
         };
         self.tell(handle, Code::REMOVED_CARD);
-        self.shared.desk.reinsert(&self.member, &reader);
+        self.shared.state.reinsert(&self.member, &reader);
         self.refresh();
     }
 
     fn tell(&self, handle: u32, code: Code) {
-        self.shared.desk.handles(|handles| handles.tell(handle, code));
+        self.shared.state.handles(|handles| handles.tell(handle, code));
     }
 }

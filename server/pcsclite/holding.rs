@@ -121,11 +121,11 @@ impl Connection {
 
     /// Whether the handle has begun a turn, by [`Connection::on_begun`].
     fn has_turn(&self, handle: u32) -> bool {
-        self.shared.desk.handles(|handles| handles.has_turn(handle))
+        self.shared.state.handles(|handles| handles.has_turn(handle))
     }
 
     fn is_own_process_busy(&self, handle: u32) -> bool {
-        self.shared.desk.handles(|handles| handles.is_own_process_busy(handle))
+        self.shared.state.handles(|handles| handles.is_own_process_busy(handle))
     }
 
     pub(super) fn request_turn(&self, handle: u32) -> Result<Opening, Unserved> {
@@ -143,7 +143,7 @@ impl Connection {
             resets: marks.resets(),
             selection: marks.selection(),
         };
-        let begun = self.shared.desk.handles(|handles| handles.on_turn(handle, &card, need.begins, need.selects));
+        let begun = self.shared.state.handles(|handles| handles.on_turn(handle, &card, need.begins, need.selects));
         let phase = Phase::Resting { has_news: begun.is_err() };
         self.turns.put(handle, Turn::Held(Box::new(Held::new(session, phase))));
         begun
@@ -157,7 +157,7 @@ impl Connection {
 
     /// Whether the handle has got news of a change, and has not reconnected since.
     pub(super) fn has_news(&self, handle: u32) -> bool {
-        self.shared.desk.handles(|handles| handles.has_news(handle))
+        self.shared.state.handles(|handles| handles.has_news(handle))
     }
 
     /// As [`Connection::settle_turn`]. `has_news`: the handle had news of a change at the beginning of the call.
@@ -168,7 +168,7 @@ impl Connection {
         }
         let Some(before) = self.turns.held(handle).map(|held| held.phase()) else { return };
         let (keeps, exclusive) =
-            self.shared.desk.handles(|handles| (handles.keeps_turn(handle), handles.exclusive_reader(handle)));
+            self.shared.state.handles(|handles| (handles.keeps_turn(handle), handles.exclusive_reader(handle)));
         let share = if exclusive.is_some() { ShareMode::Exclusive } else { ShareMode::Shared };
         let after = match before {
             // As after the call before: only another share mode changes the limits.
@@ -187,7 +187,7 @@ impl Connection {
             return self.on_turn_event(handle, Event::Expired(expiry));
         }
         if keeps && !matches!(before, Phase::Kept { .. }) {
-            self.shared.desk.keep(&self.member);
+            self.shared.state.keep(&self.member);
         }
         self.end_rest(handle);
     }

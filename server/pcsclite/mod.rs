@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! program ── libpcsclite ── socket ── connection ─┬─ reader states, notification   from the view of the readers
-//!            (one context)                        ├─ desk                          the handles of all connections
+//!            (one context)                        ├─ state                         the handles of all connections
 //!                                                 └─ turns ── session              one for each handle at work
 //! ```
 //!
@@ -11,7 +11,7 @@
 //! | --- | --- |
 //! | `door` | accepts connections, within their limits |
 //! | `private` | private doors, for the children of one process |
-//! | `desk` | the state that connections share: contexts, processes, handles |
+//! | `state` | the state that connections share: contexts, processes, handles |
 //! | `loops` | the refusal of a broker to sit on its own door |
 //! | `groups` | the isolation groups of a connection |
 //! | `input` | the bytes of one connection |
@@ -34,7 +34,6 @@ mod cards;
 mod connecting;
 mod connection;
 mod context;
-mod desk;
 mod door;
 mod ending;
 mod groups;
@@ -42,6 +41,7 @@ mod holding;
 mod input;
 mod loops;
 mod private;
+mod state;
 // The programs of the tests use a pair of Unix sockets.
 #[cfg(test)]
 #[cfg(unix)]

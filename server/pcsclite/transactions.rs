@@ -38,7 +38,7 @@ impl Connection {
     pub(super) async fn begin(&mut self, handle: u32) -> Result<Code, Ended> {
         let Some(insertion) = self.insertion(handle)? else { return Ok(Code::READER_UNAVAILABLE) };
         self.end_rest(handle);
-        let code = match self.shared.desk.handles(|handles| handles.begin(handle, &insertion)) {
+        let code = match self.shared.state.handles(|handles| handles.begin(handle, &insertion)) {
             Ask::Answer(code) => self.refuse(handle, code),
             Ask::Ready => Code::SUCCESS,
             Ask::Turn => {
@@ -61,7 +61,7 @@ impl Connection {
         let Some(PcscDisposition(reset)) = PcscDisposition::new(disposition) else { return Ok(Code::INVALID_VALUE) };
         // What the reset tells the handle itself is no reason to wait for its reconnecting.
         let had_news = self.has_news(handle);
-        let end = self.shared.desk.handles(|handles| handles.end(handle, &insertion));
+        let end = self.shared.state.handles(|handles| handles.end(handle, &insertion));
         let mut code = end.code;
         if let Some(kind) = reset.filter(|_| end.was_open && code.is_success()) {
             code = answered(self.reset(handle, kind, false).await)?.err().unwrap_or(code);
@@ -102,7 +102,7 @@ impl Connection {
         let selects = command.header().selects_by_name();
         let insertion = self.insertion_in(&at.reader).ok_or(Code::READER_UNAVAILABLE)?;
         self.end_rest(handle);
-        match self.shared.desk.handles(|handles| handles.ask(handle, &insertion)) {
+        match self.shared.state.handles(|handles| handles.ask(handle, &insertion)) {
             Ask::Answer(code) => return Err(self.refuse(handle, code).into()),
             Ask::Ready => {}
             Ask::Turn => {
@@ -112,7 +112,7 @@ impl Connection {
                 }
             }
         }
-        self.shared.desk.handles(|handles| handles.on_command(handle, selects))?;
+        self.shared.state.handles(|handles| handles.on_command(handle, selects))?;
         let held = self.take_held(handle).ok_or(Code::INTERNAL_ERROR)?;
         let span = spans::unit(&Span::current());
         let resets = held.session.marks().resets();
@@ -125,7 +125,7 @@ impl Connection {
         };
         let answer = outcome.and_then(answer);
         if !answer.as_ref().is_err_and(|failure| failure.delivery == Delivery::NotSent) {
-            self.shared.desk.handles(|handles| handles.on_sent(handle, selects, resets));
+            self.shared.state.handles(|handles| handles.on_sent(handle, selects, resets));
         }
         Ok(answer.or_else(refusal)?)
     }
@@ -141,7 +141,7 @@ impl Connection {
             }
         };
         if let Some(resets) = self.turns.held(handle).map(|held| held.session.marks().resets()) {
-            self.shared.desk.handles(|handles| handles.on_reset(handle, resets, acknowledges));
+            self.shared.state.handles(|handles| handles.on_reset(handle, resets, acknowledges));
         }
         Ok(())
     }
@@ -149,7 +149,7 @@ impl Connection {
     /// The answer to a call that has got no turn, for the reason `code`.
     fn without_turn(&mut self, handle: u32, code: Code) -> Result<Code, Ended> {
         let Some(insertion) = self.insertion(handle)? else { return Ok(Code::READER_UNAVAILABLE) };
-        let answer = self.shared.desk.handles(|handles| handles.refused(handle, &insertion, code));
+        let answer = self.shared.state.handles(|handles| handles.refused(handle, &insertion, code));
         // After news, a place in the queue is of no use.
         Ok(if answer == code { code } else { self.refuse(handle, answer) })
     }

@@ -23,7 +23,7 @@ impl Connection {
         let notice = match message.request {
             wire::Request::ReaderStates => {
                 self.refresh();
-                let mut array = self.shared.desk.shown(&self.member, OLD_ELEMENTS).array;
+                let mut array = self.shared.state.shown(&self.member, OLD_ELEMENTS).array;
                 chain::write(&mut array, &self.shared.broker.chain());
                 self.answer(message, Reply::Array(&array)).await?;
                 None
@@ -35,7 +35,7 @@ impl Connection {
                 }
                 self.refresh();
                 if reads_array {
-                    self.waits.revision = self.shared.desk.shown(&self.member, 0).revision;
+                    self.waits.revision = self.shared.state.shown(&self.member, 0).revision;
                 } else {
                     self.waits.revision = self.send_array(message, OLD_ELEMENTS).await?;
                 }
@@ -53,7 +53,7 @@ impl Connection {
             }
             wire::Request::ReaderEvents => {
                 self.refresh();
-                let events = self.shared.desk.events(&self.member);
+                let events = self.shared.state.events(&self.member);
                 self.answer(message, Reply::Events(events)).await?;
                 None
             }
@@ -65,7 +65,7 @@ impl Connection {
     /// Sends the readers as they are now. Returns their revision.
     async fn send_array(&mut self, message: &wire::Message, elements: usize) -> Result<u64, Ended> {
         self.refresh();
-        let shown = self.shared.desk.shown(&self.member, elements);
+        let shown = self.shared.state.shown(&self.member, elements);
         self.answer(message, Reply::Array(&shown.array)).await?;
         Ok(shown.revision)
     }

@@ -16,7 +16,7 @@ use cardbroker_local::{system_version::system_version, words::HERE};
 use serde_json::json;
 
 use crate::{
-    backend::pcsc::check::{Line, Options, Outcome, Told, check},
+    backend::pcsc::check::{Line, Options, Outcome, Output, check},
     process::flags::Exit,
 };
 
@@ -72,7 +72,7 @@ impl WinscardArguments {
         // Left alone if a call hangs: the process ends soon.
         thread::Builder::new().name("check".into()).spawn(move || {
             // The receiver is gone if the output was closed.
-            let is_checked = check(&options, &mut |told| drop(tell.send(Step::Told(told))));
+            let is_checked = check(&options, &mut |output| drop(tell.send(Step::Output(output))));
             drop(tell.send(Step::Ended(is_checked)));
         })?;
         let limit = STEP_TIME + patience.unwrap_or_default() * HANDS_PER_STEP;
@@ -103,8 +103,8 @@ impl WinscardArguments {
     ) -> io::Result<bool> {
         loop {
             match told.recv_timeout(limit) {
-                Ok(Step::Told(Told::Prompt(prompt))) => writeln!(err, "> {prompt}")?,
-                Ok(Step::Told(Told::Line(line))) => self.show(line, lines, out)?,
+                Ok(Step::Output(Output::Prompt(prompt))) => writeln!(err, "> {prompt}")?,
+                Ok(Step::Output(Output::Line(line))) => self.show(line, lines, out)?,
                 Ok(Step::Ended(is_checked)) => return Ok(is_checked),
                 Err(why) => {
                     let last = lines.last().map_or("the start", |line| line.step);
@@ -131,7 +131,7 @@ impl WinscardArguments {
 
 /// A message from the thread of the check.
 enum Step {
-    Told(Told),
+    Output(Output),
     /// The check has ended; `false` if PC/SC could not be checked.
     Ended(bool),
 }
@@ -176,7 +176,7 @@ mod tests {
     fn a_check_that_hangs_is_an_end_of_its_own() {
         let check = arguments(&["--no-wait"]).unwrap();
         let (tell, told) = mpsc::channel();
-        tell.send(Step::Told(Told::Line(Line::skipped("waits", "a\nb")))).unwrap();
+        tell.send(Step::Output(Output::Line(Line::skipped("waits", "a\nb")))).unwrap();
         let (mut lines, mut out) = (Vec::new(), Vec::new());
         let ended = check.follow(&told, Duration::from_millis(20), &mut lines, &mut out, &mut io::sink()).unwrap();
         let text = String::from_utf8(out).unwrap();

@@ -13,7 +13,7 @@ pub(super) const SETTLING_TIME: Duration = Duration::from_secs(2);
 
 /// The patterns that the log has named already.
 #[derive(Default)]
-pub(super) struct Told {
+pub(super) struct ReportedPatterns {
     /// When the list of readers is judged next; `None` until something changes.
     pub(super) due: Option<Instant>,
     /// The messages that hold as far as the log says. `None` before the first judgement of the rules in force.
@@ -22,7 +22,7 @@ pub(super) struct Told {
     present: Vec<ReaderNames>,
 }
 
-impl Told {
+impl ReportedPatterns {
     /// The list of readers has changed at `now`.
     pub(super) fn on_list(&mut self, now: Instant) {
         self.due = Some(now + SETTLING_TIME);
@@ -46,11 +46,11 @@ impl Told {
         }
         let before = self.messages.take();
         let holds = |message: &String| unfit.iter().any(|unfit| unfit.message == *message);
-        let (mut told, over): (Vec<_>, Vec<_>) = before.unwrap_or_default().into_iter().partition(holds);
-        let is_new = |unfit: &Unfit| (is_first || !over.is_empty()) && !told.contains(&unfit.message);
+        let (mut reported, over): (Vec<_>, Vec<_>) = before.unwrap_or_default().into_iter().partition(holds);
+        let is_new = |unfit: &Unfit| (is_first || !over.is_empty()) && !reported.contains(&unfit.message);
         let new: Vec<_> = unfit.into_iter().filter(is_new).collect();
-        told.extend(new.iter().map(|unfit| unfit.message.clone()));
-        self.messages = Some(told);
+        reported.extend(new.iter().map(|unfit| unfit.message.clone()));
+        self.messages = Some(reported);
         (over, new)
     }
 }
@@ -63,12 +63,12 @@ impl Registry {
         let names = plugged.filter_map(|entry| entry.named.as_ref()).map(|named| ReaderNames::clone(&named.names));
         let present: Vec<_> = names.collect();
         if present.is_empty() {
-            self.told.due = None;
+            self.reported.due = None;
             return;
         }
         let entries = (self.settings.unfit_entries)(&present).into_iter();
         let unfit = entries.chain(self.settings.policy.borrow().unfit(&present)).collect();
-        let (over, new) = self.told.judge(present, unfit);
+        let (over, new) = self.reported.judge(present, unfit);
         for message in over {
             info!("a reader fits now, so this is over: {message}");
         }
@@ -82,10 +82,10 @@ impl Registry {
 mod tests {
     use super::*;
 
-    fn judge(told: &mut Told, present: &[&str], unfit: &[&str]) -> (Vec<String>, Vec<String>) {
+    fn judge(reported: &mut ReportedPatterns, present: &[&str], unfit: &[&str]) -> (Vec<String>, Vec<String>) {
         let unfit = unfit.iter().map(|message| Unfit { denies: true, message: (*message).into() });
         let names = |id: &&str| ReaderNames { id: (*id).into(), display_name: (*id).into() };
-        let (over, new) = told.judge(present.iter().map(names).collect(), unfit.collect());
+        let (over, new) = reported.judge(present.iter().map(names).collect(), unfit.collect());
         (over, new.into_iter().map(|unfit| unfit.message).collect())
     }
 
@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn the_log_says_a_message_once_and_takes_it_back_once() {
-        let mut log = Told::default();
+        let mut log = ReportedPatterns::default();
         assert_eq!(judge(&mut log, &["x"], &["by a, b", "c"]), told(&[], &["by a, b", "c"]));
         assert_eq!(judge(&mut log, &[], &["by a, b", "c", "x"]), told(&[], &[]), "a reader has left");
         assert_eq!(judge(&mut log, &["a", "x"], &["by b", "c"]), told(&["by a, b"], &["by b"]));
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn the_list_is_judged_when_it_has_settled() {
-        let (mut log, start) = (Told::default(), Instant::now());
+        let (mut log, start) = (ReportedPatterns::default(), Instant::now());
         log.on_list(start);
         log.on_rules(start);
         assert_eq!(log.due, Some(start + SETTLING_TIME));

@@ -32,7 +32,7 @@ use tracing::{error, info, warn};
 pub(crate) use self::entry::READER_PREFIX;
 use self::{
     entry::{Entry, Named},
-    fit::Told,
+    fit::ReportedPatterns,
     monitor::{SlotSnapshot, watch_slots},
 };
 pub use self::{
@@ -116,7 +116,7 @@ struct Registry {
     /// The readers as of the last poll; some may still wait for their ids.
     slots: Vec<SlotStatus>,
     /// The patterns that the log has named already because they fit no reader.
-    told: Told,
+    reported: ReportedPatterns,
     /// When a reader with a number may get its alias next; `None` while none waits for one.
     next_hand_over: Option<Instant>,
     /// The readers' actors. The broker waits for them, also when the registry's task has failed.
@@ -178,7 +178,7 @@ pub async fn start(
         shutdown,
         readers: HashMap::new(),
         slots: Vec::new(),
-        told: Told::default(),
+        reported: ReportedPatterns::default(),
         next_hand_over: None,
         actors,
         back_since: None,
@@ -216,8 +216,8 @@ impl Registry {
                     }
                 },
                 latest = statuses.take() => self.apply(latest),
-                Ok(()) = policy.changed() => self.told.on_rules(Instant::now()),
-                () = until(self.told.due) => self.tell_unfit(),
+                Ok(()) = policy.changed() => self.reported.on_rules(Instant::now()),
+                () = until(self.reported.due) => self.tell_unfit(),
                 () = until(self.next_hand_over) => self.hand_over().await,
                 () = until(self.gone_at) => {
                     self.gone_at = None;
@@ -320,7 +320,7 @@ impl Registry {
         }
         let is_same = self.slots.iter().map(|slot| &slot.name).eq(slots.iter().map(|slot| &slot.name));
         if !is_same {
-            self.told.on_list(Instant::now());
+            self.reported.on_list(Instant::now());
         }
         self.slots = slots;
         self.hand_over().await;

@@ -108,7 +108,7 @@ const WALL_CLOCK: &[&str] =
 /// Files that decide and do nothing else: no runtime, no clock, no input and output.
 const PURE: &[&str] = &[
     "server/core/",
-    "server/backend/pcsc/check/told.rs",
+    "server/backend/pcsc/check/lines.rs",
     "server/backend/pcsc/pace.rs",
     "server/backend/pcsc/refusal.rs",
     "server/config/reloaded.rs",

@@ -167,7 +167,7 @@ fn a_rival_at_the_insertion_is_seen() -> anyhow::Result<()> {
 }
 
 #[test]
-fn without_a_hand_it_ends_at_once_and_says_what_it_skipped() -> anyhow::Result<()> {
+fn without_a_person_it_ends_at_once_and_says_what_it_skipped() -> anyhow::Result<()> {
     let pcscd = Pcscd::start(1)?;
     let nobody = |prompt: &str| anyhow::bail!("it asks: {prompt}");
     let run = with_prompts(check_on(&pcscd, None, &["--no-wait", "--json"])?, nobody)?;
@@ -184,7 +184,7 @@ fn without_a_hand_it_ends_at_once_and_says_what_it_skipped() -> anyhow::Result<(
     let run = with_prompts(check_on(&pcscd, None, &["--no-wait"])?, nobody)?;
     assert_eq!((step(&run, "hold")?.0, step(&run, "direct")?.0), ("usual", "usual"), "{run:?}");
     for skipped in ["kept handle", "fresh handle", "plug and play", "service stop"] {
-        assert_eq!(step(&run, skipped)?, ("skipped", "needs a hand"));
+        assert_eq!(step(&run, skipped)?, ("skipped", "needs a person"));
     }
     Ok(())
 }

@@ -27,7 +27,7 @@ use self::{
     error::RemovalCode,
     monitor::{PcscMonitor, establish},
     monitor_wait::MonitorWait,
-    ring::{Below, RingMonitor, ask},
+    ring::{RingMonitor, ServiceChain, ask},
     slot::PcscSlot,
 };
 use super::{Backend, Monitor, Slot};
@@ -40,7 +40,7 @@ pub struct Pcsc {
     /// The epoch of this run, once it is known.
     epoch: OnceLock<Arc<str>>,
     /// The brokers whose doors the service is.
-    below: Arc<Below>,
+    below: Arc<ServiceChain>,
     /// The moment of a removal that a transmission reports.
     removal: RemovalCode,
 }

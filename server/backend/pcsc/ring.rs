@@ -40,9 +40,9 @@ pub fn service_socket() -> PathBuf {
 
 /// The brokers below this one, as they were last. The monitor writes it, doors read it.
 #[derive(Default)]
-pub(super) struct Below(Mutex<Chain>);
+pub(super) struct ServiceChain(Mutex<Chain>);
 
-impl Below {
+impl ServiceChain {
     pub(super) fn chain(&self) -> Chain {
         Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -59,13 +59,13 @@ pub(super) struct RingMonitor<M> {
     ask: fn() -> Chain,
     /// The epoch of this run; `None` if nobody is served.
     own: Option<Arc<str>>,
-    below: Arc<Below>,
+    below: Arc<ServiceChain>,
     /// When the service was last asked; `None` before, and after an error.
     asked: Option<Instant>,
 }
 
 impl<M: Monitor> RingMonitor<M> {
-    pub(super) fn new(monitor: M, ask: fn() -> Chain, own: Option<Arc<str>>, below: Arc<Below>) -> Self {
+    pub(super) fn new(monitor: M, ask: fn() -> Chain, own: Option<Arc<str>>, below: Arc<ServiceChain>) -> Self {
         Self { monitor, ask, own, below, asked: None }
     }
 
@@ -153,20 +153,20 @@ mod tests {
 
     #[test]
     fn a_ring_is_an_error_until_it_is_cut() {
-        let below = Arc::new(Below::default());
+        let below = Arc::new(ServiceChain::default());
         let own = Arc::<str>::from("a");
         let ask = || ["b", "a"].map(Arc::from).into();
         let mut monitor = RingMonitor::new(Service(Vec::new()), ask, Some(Arc::clone(&own)), Arc::clone(&below));
         let ring = Err(ServiceError::Ring { others: 1 });
         assert_eq!([monitor.wait(AGAIN), monitor.wait(AGAIN)], [ring.clone(), ring]);
-        assert_eq!(*chain::told(&own, &below.chain()), ["a", "b"].map(Arc::from), "the others see it, too");
+        assert_eq!(*chain::with_own(&own, &below.chain()), ["a", "b"].map(Arc::from), "the others see it, too");
         monitor.ask = || ["b"].map(Arc::from).into();
         assert_eq!(monitor.wait(AGAIN), Ok(Vec::new()));
     }
 
     #[test]
     fn the_brokers_below_are_gone_with_the_service() {
-        let below = Arc::new(Below::default());
+        let below = Arc::new(ServiceChain::default());
         let service = Service(vec![Err(ServiceError::Down("gone".into())), Ok(Vec::new())]);
         let mut monitor = RingMonitor::new(service, || ["b"].map(Arc::from).into(), None, Arc::clone(&below));
         assert!(monitor.wait(AGAIN).is_ok() && below.chain().len() == 1);

@@ -26,7 +26,7 @@ pub type Chain = Arc<[Arc<str>]>;
 
 /// The chain that a broker tells, with its own epoch in front of those `below` it. Ends before a second occurrence of
 /// the own epoch, which closes a ring.
-pub fn told(own: &Arc<str>, below: &[Arc<str>]) -> Chain {
+pub fn with_own(own: &Arc<str>, below: &[Arc<str>]) -> Chain {
     let below = below.iter().take_while(|epoch| *epoch != own).cloned();
     [Arc::clone(own)].into_iter().chain(below).take(LONGEST).collect()
 }
@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn a_service_with_overlong_epochs_hides_no_broker() {
         let mut array = vec![0; ANSWER_BYTES];
-        write(&mut array, &told(&"own".into(), &epochs(&[&"x".repeat(113), "y"])));
+        write(&mut array, &with_own(&"own".into(), &epochs(&[&"x".repeat(113), "y"])));
         assert_eq!(*read(&array), *epochs(&["own"]));
         assert_eq!(ring("own", &read(&array)), Some(0));
     }
@@ -116,7 +116,7 @@ mod tests {
         let mut noticed = vec![false; count];
         for broker in order {
             let next = (broker + 1) % count;
-            below[*broker] = told(&own[next], &below[next]);
+            below[*broker] = with_own(&own[next], &below[next]);
             noticed[*broker] = ring(&own[*broker], &below[*broker]).is_some();
         }
         noticed
@@ -134,8 +134,8 @@ mod tests {
 
     #[test]
     fn a_broker_behind_others_is_in_no_ring() {
-        let [pcscd, outer] = [Chain::default(), told(&"outer".into(), &[])];
-        let middle = told(&"middle".into(), &outer);
+        let [pcscd, outer] = [Chain::default(), with_own(&"outer".into(), &[])];
+        let middle = with_own(&"middle".into(), &outer);
         assert_eq!(*middle, *epochs(&["middle", "outer"]));
         assert_eq!([ring("inner", &pcscd), ring("inner", &outer), ring("inner", &middle)], [None; 3]);
         assert_eq!(ring("outer", &middle), Some(1), "one other broker");

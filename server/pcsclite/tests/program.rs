@@ -115,11 +115,11 @@ impl World {
     /// In one step, inserts a card anew for the process with this number, and cancels the wait of its context.
     pub(super) fn change_and_cancel(&self, pid: u32, context: u32) {
         let caller = Caller::local(0, example_account(USER), Some(pid), Some(7));
-        let (desk, readers) = (&self.shared.desk, self.shared.broker.follow_readers(&caller).list());
-        let member = desk.enter(&caller);
-        desk.reinsert(&member, &readers.iter().next().unwrap().name);
-        desk.refresh(&member, &readers);
-        assert_eq!(desk.cancel(&member, context), Code::SUCCESS);
+        let (state, readers) = (&self.shared.state, self.shared.broker.follow_readers(&caller).list());
+        let member = state.enter(&caller);
+        state.reinsert(&member, &readers.iter().next().unwrap().name);
+        state.refresh(&member, &readers);
+        assert_eq!(state.cancel(&member, context), Code::SUCCESS);
     }
 
     /// Connects the process with this number.

@@ -60,7 +60,7 @@ use tokio_util::sync::CancellationToken;
 use self::{
     journal::SessionTurn,
     machine::{ReaderPhase, WorkerState},
-    sessions::Holding,
+    sessions::ActiveSession,
     turns::Positions,
 };
 pub use self::{
@@ -157,7 +157,7 @@ enum Work {
         since: Instant,
     },
     /// The thread serves a session, whose tasks bypass the actor. Between them the thread is in no call.
-    Session(Box<Holding>),
+    Session(Box<ActiveSession>),
     /// The thread does the last tasks of a session; then it resets the card or leaves it.
     EndOfSession {
         /// The turn of the session that ends.

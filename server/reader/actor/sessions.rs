@@ -37,7 +37,7 @@ use crate::{
 const STOP_CHECK: Duration = Duration::from_millis(20);
 
 /// A session that has the card, on the actor's side. [`Actor::grant`] creates it, [`Actor::end_session_turn`] ends it.
-pub(super) struct Holding {
+pub(super) struct ActiveSession {
     /// The number by which the holder returns the lease.
     number: RequestNumber,
     /// The caller and its permissions. Checked again when the policy changes.
@@ -68,7 +68,7 @@ pub(super) struct Holding {
     record: SessionSpan,
 }
 
-impl Holding {
+impl ActiveSession {
     /// The beginning of the session's turn.
     pub(super) fn began(&self) -> Instant {
         self.began
@@ -148,7 +148,7 @@ impl Actor {
         if self.note_caller(access.origin().caller.key) || records == audit::SessionRecords::Each {
             access.audit(audit::SessionRecord::Began);
         }
-        let holding = Holding {
+        let holding = ActiveSession {
             number,
             access,
             disposition,
@@ -278,7 +278,7 @@ impl Actor {
         self.leases.end();
         self.worker.change(|work| match work {
             Work::Session(holding) => {
-                let Holding { access, lease, arrived, began, over, mut record, .. } = *holding;
+                let ActiveSession { access, lease, arrived, began, over, mut record, .. } = *holding;
                 record.end(outcome);
                 let turn = SessionTurn { origin: Arc::clone(access.origin()), lease, arrived, began, end: outcome };
                 Work::EndOfSession { turn, over, done }

@@ -55,7 +55,7 @@ fn pass_on(bytes: &[u8]) {
         *at = *byte;
     }
     let own = "0123456789abcdef".into();
-    let told = chain::told(&own, &chain::read(&array));
+    let told = chain::with_own(&own, &chain::read(&array));
     assert!(told.len() <= chain::LONGEST && told[1..].iter().all(|epoch| *epoch != own && !epoch.is_empty()));
     let mut array = vec![0; chain::ANSWER_BYTES];
     chain::write(&mut array, &told);

@@ -1,8 +1,8 @@
 //! The check of a machine's PC/SC: tries, one step after another, what differs between systems, and tells what it has
 //! seen. It sends no command to a card; it connects, resets, and asks a person to take the card out and to insert it.
 
-mod hand;
-mod told;
+mod lines;
+mod person;
 
 use std::{
     ffi::{CStr, CString},
@@ -11,10 +11,10 @@ use std::{
 
 use pcsc::{Card, Context, Disposition, Error, PNP_NOTIFICATION, Protocols, ReaderState, ShareMode, State};
 
-pub use self::told::{Line, Outcome};
+pub use self::lines::{Line, Outcome};
 use self::{
-    hand::Hand,
-    told::{Wait, code, ms, waits},
+    lines::{Wait, code, ms, waits},
+    person::Person,
 };
 use super::monitor::{Calls, establish, picture};
 
@@ -29,13 +29,13 @@ const MAX_CHANGES: usize = 3;
 pub struct Options {
     /// PC/SC's name of the reader; `None` for the first one with a card, or else the first.
     pub reader: Option<String>,
-    /// How long a person may take for one step; `None` skips the steps that need a hand.
+    /// How long a person may take for one step; `None` skips the steps that need a person.
     pub patience: Option<Duration>,
 }
 
 /// A message of the check while it runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Told {
+pub enum Output {
     /// A request to the person at the machine.
     Prompt(String),
     /// A step has ended, with this line.
@@ -44,36 +44,36 @@ pub enum Told {
 
 /// Runs all steps. Calls of PC/SC may hang in a driver: run it on a thread that may be left alone. Returns whether
 /// PC/SC could be checked.
-pub fn check(options: &Options, tell: &mut dyn FnMut(Told)) -> bool {
+pub fn check(options: &Options, tell: &mut dyn FnMut(Output)) -> bool {
     let began = Instant::now();
     let context = match establish() {
         Ok(context) => {
-            tell(Told::Line(Line::seen("service", true, format!("answers after {}", ms(began.elapsed())))));
+            tell(Output::Line(Line::seen("service", true, format!("answers after {}", ms(began.elapsed())))));
             context
         }
         Err(error) => {
-            tell(Told::Line(Line::new("service", Outcome::Failed, format!("no context: {}", code(error)))));
+            tell(Output::Line(Line::new("service", Outcome::Failed, format!("no context: {}", code(error)))));
             return false;
         }
     };
-    let mut hand = Hand::new(options.patience, tell);
-    let Some(reader) = choose(&context, options, &mut hand) else { return false };
-    quiet(&context, &reader, &mut hand);
-    if hold(&context, &reader, &mut hand) {
-        direct(&context, &reader, &mut hand);
-        hand.removal(&context, &reader);
-        hand.insertion(&context, &reader);
+    let mut person = Person::new(options.patience, tell);
+    let Some(reader) = choose(&context, options, &mut person) else { return false };
+    quiet(&context, &reader, &mut person);
+    if hold(&context, &reader, &mut person) {
+        direct(&context, &reader, &mut person);
+        person.removal(&context, &reader);
+        person.insertion(&context, &reader);
     }
-    hand.service_stop(&context, &reader);
+    person.service_stop(&context, &reader);
     true
 }
 
 /// The reader to use, with a card in it if a person inserts one.
-fn choose(context: &Context, options: &Options, hand: &mut Hand<'_>) -> Option<CString> {
+fn choose(context: &Context, options: &Options, person: &mut Person<'_>) -> Option<CString> {
     let readers = match context.readers() {
         Ok(readers) => readers,
         Err(error) => {
-            hand.line(Line::new("readers", Outcome::Failed, format!("no list of readers: {}", code(error))));
+            person.line(Line::new("readers", Outcome::Failed, format!("no list of readers: {}", code(error))));
             return None;
         }
     };
@@ -83,10 +83,10 @@ fn choose(context: &Context, options: &Options, hand: &mut Hand<'_>) -> Option<C
     let chosen = named.unwrap_or_else(|| with_card().or(Some(0))).and_then(|index| readers.get(index).cloned());
     let text = format!("{}: {}", names.len(), names.join("; "));
     let Some(reader) = chosen else {
-        hand.line(Line::new("readers", Outcome::Failed, format!("{text}; none to check")));
+        person.line(Line::new("readers", Outcome::Failed, format!("{text}; none to check")));
         return None;
     };
-    hand.line(Line::seen("readers", true, format!("{text}; checked: {}", reader.to_string_lossy())));
+    person.line(Line::seen("readers", true, format!("{text}; checked: {}", reader.to_string_lossy())));
     Some(reader)
 }
 
@@ -103,7 +103,7 @@ fn has_card(context: &Context, reader: &CStr) -> bool {
 }
 
 /// Whether waits for a change do wait, and new readers are announced.
-fn quiet(context: &Context, reader: &CStr, hand: &mut Hand<'_>) {
+fn quiet(context: &Context, reader: &CStr, person: &mut Person<'_>) {
     let mut states = [ReaderState::new(PNP_NOTIFICATION(), State::UNAWARE), ReaderState::new(reader, State::UNAWARE)];
     let mut last = context.get_status_change(Duration::ZERO, &mut states);
     let is_known = !states[0].event_state().contains(State::UNKNOWN);
@@ -129,14 +129,14 @@ fn quiet(context: &Context, reader: &CStr, hand: &mut Hand<'_>) {
         }
         last = ended;
     }
-    hand.line(waits(&seen));
+    person.line(waits(&seen));
     let text = if is_known { "new readers are announced" } else { "new readers are not announced" };
-    hand.line(Line::seen("announcer", is_known, text));
+    person.line(Line::seen("announcer", is_known, text));
 }
 
 /// Whether the card can be held and reset. Returns whether the steps with a card make sense.
-fn hold(context: &Context, reader: &CStr, hand: &mut Hand<'_>) -> bool {
-    if !has_card(context, reader) && !hand.card_comes(context, reader, "Insert a card into", "hold") {
+fn hold(context: &Context, reader: &CStr, person: &mut Person<'_>) -> bool {
+    if !has_card(context, reader) && !person.card_comes(context, reader, "Insert a card into", "hold") {
         return false;
     }
     let began = Instant::now();
@@ -147,19 +147,19 @@ fn hold(context: &Context, reader: &CStr, hand: &mut Hand<'_>) -> bool {
                 Error::SharingViolation => ": another program uses the card; end it, and the broker",
                 _ => "",
             };
-            hand.line(Line::new("hold", Outcome::Failed, format!("no exclusive handle: {}{advice}", code(error))));
+            person.line(Line::new("hold", Outcome::Failed, format!("no exclusive handle: {}{advice}", code(error))));
             return false;
         }
     };
-    hand.line(Line::seen("hold", true, format!("an exclusive handle after {}", ms(began.elapsed()))));
+    person.line(Line::seen("hold", true, format!("an exclusive handle after {}", ms(began.elapsed()))));
     let began = Instant::now();
     let reset = card.reconnect(ShareMode::Exclusive, Protocols::ANY, Disposition::ResetCard);
     let took = ms(began.elapsed());
     let text = reset.map_or_else(|error| format!("refused: {}", code(error)), |()| format!("takes {took}"));
-    hand.line(Line::seen("reset", reset.is_ok(), text));
+    person.line(Line::seen("reset", reset.is_ok(), text));
     let gone = card.disconnect(Disposition::ResetCard);
     if let Err((_, error)) = gone {
-        hand.line(Line::seen("disconnect", false, format!("refused: {}", code(error))));
+        person.line(Line::seen("disconnect", false, format!("refused: {}", code(error))));
     }
     true
 }
@@ -169,7 +169,7 @@ fn exclusive(context: &Context, reader: &CStr) -> Result<Card, Error> {
 }
 
 /// Whether a direct handle and a shared one exclude each other.
-fn direct(context: &Context, reader: &CStr, hand: &mut Hand<'_>) {
+fn direct(context: &Context, reader: &CStr, person: &mut Person<'_>) {
     let (direct, shared) = ((ShareMode::Direct, Protocols::UNDEFINED), (ShareMode::Shared, Protocols::ANY));
     let beside = |(first, protocols): (ShareMode, Protocols), (second, others): (ShareMode, Protocols)| {
         let held = context.connect(reader, first, protocols)?;
@@ -182,5 +182,5 @@ fn direct(context: &Context, reader: &CStr, hand: &mut Hand<'_>) {
         let _ = held.disconnect(Disposition::LeaveCard);
         tried
     };
-    hand.line(told::direct(beside(shared, direct), beside(direct, shared)));
+    person.line(lines::direct(beside(shared, direct), beside(direct, shared)));
 }

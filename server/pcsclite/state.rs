@@ -26,9 +26,9 @@ const CONTEXTS: [u64; 2] = [512, 128];
 const HANDLES: HandleLimits = HandleLimits { total: 2048, per_user: 512 };
 
 /// The shared state of a door.
-pub(super) struct Desk(Mutex<State>);
+pub(super) struct DoorState(Mutex<Inner>);
 
-struct State {
+struct Inner {
     handles: Handles<Principal>,
     /// The contexts of all connections, by their numbers.
     contexts: HashMap<u32, Context>,
@@ -63,7 +63,7 @@ struct Context {
 
 /// A connection's membership of its process. Dropping it leaves.
 pub(super) struct Member {
-    desk: Arc<Desk>,
+    state: Arc<DoorState>,
     key: ProcessKey,
     /// The number of the process.
     pub(super) process: u64,
@@ -75,7 +75,7 @@ pub(super) struct Member {
 
 impl Drop for Member {
     fn drop(&mut self) {
-        let mut state = self.desk.lock();
+        let mut state = self.state.lock();
         if let Some(process) = state.processes.get_mut(&self.key) {
             process.connections -= 1;
             if process.connections == 0 {
@@ -86,15 +86,15 @@ impl Drop for Member {
 }
 
 /// The bytes of a process's readers, and their revision.
-pub(super) struct Shown {
+pub(super) struct ReaderArray {
     pub(super) array: Vec<u8>,
     pub(super) revision: u64,
 }
 
-impl Desk {
+impl DoorState {
     pub(super) fn new() -> Arc<Self> {
         let places = Places::with_per_user(CONTEXTS[0], CONTEXTS[1]);
-        Arc::new(Self(Mutex::new(State {
+        Arc::new(Self(Mutex::new(Inner {
             handles: Handles::new(HANDLES),
             contexts: HashMap::new(),
             places,
@@ -104,7 +104,7 @@ impl Desk {
     }
 
     /// No caller leaves the state half-changed, so a panic elsewhere does no harm to it.
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -124,7 +124,7 @@ impl Desk {
         let (changed, kept) = (process.changed.subscribe(), process.kept.subscribe());
         let process = process.number;
         state.last_process = state.last_process.max(process);
-        Member { desk: Arc::clone(self), key, process, changed, kept }
+        Member { state: Arc::clone(self), key, process, changed, kept }
     }
 
     /// Creates a context. Returns its number, and what changes when its wait is cancelled.
@@ -176,7 +176,7 @@ impl Desk {
     /// Shows the process these readers from now on. Wakes its connections if something has changed.
     pub(super) fn refresh(&self, member: &Member, readers: &ReaderList) {
         let mut state = self.lock();
-        let State { handles, processes, .. } = &mut *state;
+        let Inner { handles, processes, .. } = &mut *state;
         let Some(process) = processes.get_mut(&member.key) else { return };
         let seen = readers.iter().map(|reader| SeenReader {
             id: &reader.name,
@@ -205,10 +205,10 @@ impl Desk {
     }
 
     /// The first `elements` elements of the process's readers.
-    pub(super) fn shown(&self, member: &Member, elements: usize) -> Shown {
+    pub(super) fn shown(&self, member: &Member, elements: usize) -> ReaderArray {
         let state = self.lock();
         let states = state.processes.get(&member.key).map(|process| &process.states);
-        Shown {
+        ReaderArray {
             array: states.map_or_else(Vec::new, |states| states.array(elements)),
             revision: states.map_or(0, ReaderStates::revision),
         }

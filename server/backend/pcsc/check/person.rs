@@ -1,4 +1,4 @@
-//! The steps of the check that need a hand: a card that is taken out and inserted, and a service that stops.
+//! The steps of the check that need a person: a card that is taken out and inserted, and a service that stops.
 
 use std::{
     ffi::CStr,
@@ -11,8 +11,9 @@ use pcsc::{Card, Context, Disposition, Error, PNP_NOTIFICATION, Protocols, Reade
 
 use super::{
     super::monitor::{Calls, establish},
-    Told, exclusive, has_card, state_now,
-    told::{Attempt, Line, Rival, Service, rivals, service, taken},
+    Output, exclusive, has_card,
+    lines::{Attempt, Line, Rival, Service, rivals, service, taken},
+    state_now,
 };
 
 /// How long a handle may be refused after an insertion.
@@ -27,25 +28,25 @@ const LOOK: Duration = Duration::from_millis(500);
 const NOBODY: &str = "nobody did it in time";
 
 /// A person beside the reader, and the output.
-pub(super) struct Hand<'a> {
+pub(super) struct Person<'a> {
     /// How long a person may take for one step; `None` if nobody is there.
     patience: Option<Duration>,
-    tell: &'a mut dyn FnMut(Told),
+    tell: &'a mut dyn FnMut(Output),
 }
 
-impl<'a> Hand<'a> {
-    pub(super) fn new(patience: Option<Duration>, tell: &'a mut dyn FnMut(Told)) -> Self {
+impl<'a> Person<'a> {
+    pub(super) fn new(patience: Option<Duration>, tell: &'a mut dyn FnMut(Output)) -> Self {
         Self { patience, tell }
     }
 
     pub(super) fn line(&mut self, line: Line) {
-        (self.tell)(Told::Line(line));
+        (self.tell)(Output::Line(line));
     }
 
     /// Asks the person, and waits until `is_done`. Returns whether it was done in time.
     fn ask(&mut self, prompt: String, mut is_done: impl FnMut(Duration) -> bool) -> bool {
         let Some(patience) = self.patience else { return false };
-        (self.tell)(Told::Prompt(prompt));
+        (self.tell)(Output::Prompt(prompt));
         let deadline = Instant::now() + patience;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -76,7 +77,7 @@ impl<'a> Hand<'a> {
     }
 
     fn skip(&mut self, steps: &[&'static str]) {
-        let why = if self.patience.is_some() { NOBODY } else { "needs a hand" };
+        let why = if self.patience.is_some() { NOBODY } else { "needs a person" };
         steps.iter().for_each(|step| self.line(Line::skipped(step, why)));
     }
 
