@@ -138,7 +138,7 @@ fn every_option_of_a_connection_and_a_unit_reaches_the_client() {
         }),
         ("deadline: Some(2.5s)", &|| cardbroker_turn_options_set_deadline_ms(list, 2500)),
         // SAFETY: the pointer is that of two bytes.
-        ("request_id: [7, 7]", &|| unsafe { cardbroker_turn_options_set_request_id(list, [7, 7].as_ptr(), 2) }),
+        ("request_id: 2 bytes", &|| unsafe { cardbroker_turn_options_set_request_id(list, [7, 7].as_ptr(), 2) }),
         ("repeatable: true", &|| cardbroker_turn_options_set_repeatable(list, -1)),
         ("any_card: true", &|| cardbroker_turn_options_set_any_card(list, -1)),
     ];

@@ -1,6 +1,6 @@
 //! Units of commands: their terms, and how long a call may take.
 
-use std::{task::Context, time::Duration};
+use std::{fmt, task::Context, time::Duration};
 
 use cardbroker_proto::v1::{TransmitRequest, card_broker_service_client::CardBrokerServiceClient};
 use prost::Message;
@@ -24,11 +24,21 @@ pub struct Transmit {
     reader: ReaderName,
     commands: Vec<Command>,
     terms: Terms,
-    request_id: Vec<u8>,
+    request_id: RequestId,
     disposition: Disposition,
     deadline: Option<Duration>,
     repeatable: bool,
     any_card: bool,
+}
+
+/// The id of a unit, by which anybody of the same user gets its answers: never printed.
+#[derive(Clone)]
+struct RequestId(Vec<u8>);
+
+impl fmt::Debug for RequestId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} bytes", self.0.len())
+    }
 }
 
 impl Transmit {
@@ -38,7 +48,7 @@ impl Transmit {
             reader,
             commands: Vec::new(),
             terms: Terms::default(),
-            request_id: Vec::new(),
+            request_id: RequestId(Vec::new()),
             disposition: Disposition::Unspecified,
             deadline: None,
             repeatable: false,
@@ -78,7 +88,7 @@ impl Transmit {
 
     /// Makes a repeat safe: a second unit with the same id (16–64 bytes, random) gets the outcome of the first.
     pub fn request_id(mut self, id: impl Into<Vec<u8>>) -> Self {
-        self.request_id = id.into();
+        self.request_id = RequestId(id.into());
         self
     }
 
@@ -122,7 +132,7 @@ impl Transmit {
             reader,
             commands,
             turn: None,
-            request_id: self.request_id,
+            request_id: self.request_id.0,
             disposition: self.disposition.into(),
         };
         check_length(request.encoded_len())?;
@@ -148,8 +158,8 @@ impl Transmit {
         if !self.repeatable {
             return Ok((reader, None));
         }
-        if self.request_id.is_empty() {
-            self.request_id = fresh_id()?;
+        if self.request_id.0.is_empty() {
+            self.request_id = RequestId(fresh_id()?);
         }
         if !self.any_card && self.terms.if_insertion_id.is_empty() {
             self.terms.if_insertion_id = self.client.reader(reader.clone()).await?.insertion_id;

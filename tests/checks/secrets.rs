@@ -1,4 +1,4 @@
-//! No type of the daemon prints bytes that may be a secret.
+//! No type of the daemon, the clients and their common crates prints bytes that may be a secret.
 
 use super::sources;
 
@@ -7,7 +7,13 @@ const BYTES: &[&str] = &["Vec<u8>", "[u8]", "[u8; 32]", "Zeroizing<"];
 
 /// Items that hold bytes and print them, by file and name, because none of the bytes is a secret.
 const PRINTED: &[(&str, &str)] = &[
+    // Identifiers of applications, which standards define.
+    ("client/cli/apdu/application.rs", "Application"),
     // Answers to reset, which every caller may see.
+    ("client/cli/card/atr/mod.rs", "Atr"),
+    ("client/cli/card/atr/mod.rs", "Part"),
+    // The path of a socket.
+    ("client/cli/doctor/machine/peers.rs", "Entry"),
     ("server/core/journal/event.rs", "EventKind"),
     ("server/core/simulated_card/recording.rs", "RecordedCard"),
     ("server/core/slot.rs", "SlotStatus"),
@@ -54,7 +60,7 @@ fn no_type_with_secret_bytes_derives_debug() {
     let mut found = Vec::new();
     for (path, text) in sources::rust() {
         let is_test = path.contains("/tests/") || path.ends_with("/tests.rs");
-        if path.starts_with("server/") && !is_test {
+        if ["server/", "client/", "proto/"].iter().any(|top| path.starts_with(top)) && !is_test {
             found.extend(printing(&text).into_iter().map(|name| (path.clone(), name)));
         }
     }

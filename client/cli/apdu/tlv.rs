@@ -1,6 +1,6 @@
 //! BER-TLV data objects (ISO/IEC 8825-1, ISO/IEC 7816-4:2013 §6.3) as a tree.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 use super::{
     application,
@@ -20,11 +20,20 @@ pub(crate) struct Object<'a> {
     pub(crate) content: Content<'a>,
 }
 
-/// The value of a data object.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The value of a data object. Its bytes may be a secret, and are not printed for debugging.
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Content<'a> {
     Value(&'a [u8]),
     Objects(Vec<Object<'a>>),
+}
+
+impl fmt::Debug for Content<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Value(value) => write!(formatter, "{} bytes", value.len()),
+            Self::Objects(objects) => objects.fmt(formatter),
+        }
+    }
 }
 
 /// Reads bytes that are data objects from the first to the last one; `None` for other bytes. A value that should hold
