@@ -28,8 +28,7 @@ const CHANGING: &[(&str, &str)] = &[
     (r#"\b(pid|connection)=\d+"#, "$1=ID"),
     (r"\bprocess \d+", "process ID"),
     (r"process_id: (Some\()?\d+", "process_id: ID"),
-    (r"\bbroker-\w+", "FOLDER"),
-    (r"\blinux-story-[0-9-]+", "PIPE"),
+    (r"/tmp/broker-\w+", "FOLDER"),
 ];
 
 fn without_times(text: &str) -> String {
