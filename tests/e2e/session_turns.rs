@@ -133,9 +133,9 @@ fn a_busy_session_is_not_revoked_between_61xx_and_its_get_response() -> anyhow::
     tell(async {
         let command_time = Duration::from_secs(1);
         let card = CardOptions { command_time, ..CardOptions::default() };
-        let world = PcscWorld::new("limits.max_contended_lease = \"1s\"", card).await?;
+        let world = PcscWorld::new("limits.max_contended_lease = \"1500ms\"", card).await?;
         let mut session = Conversation::open(&stub(&world.broker).await?, opening(READER)).await?;
-        // The other process waits from the first second on, so the time is over during SELECT.
+        // The other process waits from the first second on, so the time is over during SELECT or its GET RESPONSE.
         session.transmit(&[COUNT]);
         session.transmit(&[SELECT_AND_FETCH, COUNT]);
         let mut other = cardbroker(&world.broker.endpoint(), &["transmit", READER, COUNT])?;
