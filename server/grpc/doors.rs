@@ -110,6 +110,8 @@ impl PcscService for Doors {
             let (mut opened, mut heartbeat, draining) = state?;
             let ended = async {
                 tokio::select! {
+                    // The door closes with the broker, which is no fault.
+                    biased;
                     () = draining.cancelled() => stopping(),
                     failure = opened.failed() => failure,
                 }
