@@ -81,8 +81,8 @@ impl IdleTimes {
 /// An open door. Dropping it closes the door; programs lose their connections.
 pub struct Door {
     shared: Arc<Shared>,
-    /// The task that accepts programs at the main door; `None` once it has failed.
-    accepting: Option<JoinHandle<()>>,
+    /// The task of the main door.
+    accepting: Accepting,
 }
 
 /// The parts of a door that its connections share.
@@ -108,24 +108,21 @@ impl Door {
         let DoorListeners { main, private, budgets } = listeners;
         let shared = Shared::new(broker, settings, budgets, draining.child_token());
         let doors = PrivateDoors::new(Arc::clone(&shared), private);
-        let accepting = Some(tokio::spawn(accept(Arc::clone(&shared), main, Entrance::Main)));
+        let accepting = Accepting::start(&shared, main, Entrance::Main);
         (Self { shared, accepting }, doors)
     }
 
     /// Waits until the door accepts no more programs although nobody has closed it, and returns the name of its task.
     /// Cancel-safe; pending for ever after that.
     pub async fn failed(&mut self) -> &'static str {
-        let Some(accepting) = &mut self.accepting else { return pending().await };
-        // An error means that the task has panicked.
-        let _ = accepting.await;
-        self.accepting = None;
+        self.accepting.ended().await;
         "the task that accepts PC/SC programs"
     }
 
-    /// Returns the handle of the task that accepts programs, so that a test can end it.
+    /// Ends the task that accepts programs, as a fault would.
     #[cfg(all(test, unix))]
-    pub(crate) fn accepting(&self) -> Option<tokio::task::AbortHandle> {
-        self.accepting.as_ref().map(JoinHandle::abort_handle)
+    pub(crate) fn abort_accepting(&self) {
+        self.accepting.abort();
     }
 }
 
@@ -151,8 +148,32 @@ pub(super) enum Entrance {
     Private { group: GroupKey, user: Principal, closing: CancellationToken },
 }
 
+/// The task that accepts programs at a door; `None` once it has ended.
+pub(super) struct Accepting(Option<JoinHandle<()>>);
+
+impl Accepting {
+    /// Starts the task. Call it inside a runtime.
+    pub(super) fn start(shared: &Arc<Shared>, listener: DoorListener, entrance: Entrance) -> Self {
+        Self(Some(tokio::spawn(accept(Arc::clone(shared), listener, entrance))))
+    }
+
+    /// Waits for the end of the task. Cancel-safe; pending for ever after that.
+    pub(super) async fn ended(&mut self) {
+        let Some(task) = &mut self.0 else { return pending().await };
+        // An error means that the task has panicked.
+        let _ = task.await;
+        self.0 = None;
+    }
+
+    /// Ends the task, as a fault would.
+    #[cfg(all(test, unix))]
+    pub(super) fn abort(&self) {
+        self.0.iter().for_each(JoinHandle::abort);
+    }
+}
+
 /// Accepts programs until the door closes, and waits for the end of their connections.
-pub(super) async fn accept(shared: Arc<Shared>, listener: DoorListener, entrance: Entrance) {
+async fn accept(shared: Arc<Shared>, listener: DoorListener, entrance: Entrance) {
     let connections = TaskTracker::new();
     let closing = shared.closing(&entrance);
     loop {

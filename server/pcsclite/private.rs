@@ -3,7 +3,6 @@
 //! A private door is a convenience and no wall: any process of the opener's user that learns the path may use it.
 
 use std::{
-    future::pending,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -13,11 +12,10 @@ use cardbroker_core::{
     error::{Failure, Reason},
     turns::places::Places,
 };
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::door::{Entrance, Shared, accept};
+use super::door::{Accepting, Entrance, Shared};
 use crate::{
     caller::group::GroupKey,
     listen::{PrivateListeners, PrivateSocket},
@@ -37,8 +35,7 @@ pub struct PrivateDoors {
 pub struct PrivateDoor {
     socket: PrivateSocket,
     closing: CancellationToken,
-    /// The task that accepts programs at this door; `None` once it has failed.
-    accepting: Option<JoinHandle<()>>,
+    accepting: Accepting,
     user: Principal,
     places: Arc<Mutex<Places<Principal>>>,
 }
@@ -79,7 +76,7 @@ impl PrivateDoors {
         debug!(%caller, socket = %socket.path().display(), "private door opened");
         let closing = self.shared.private();
         let entrance = Entrance::Private { group: key, user: user.clone(), closing: closing.clone() };
-        let accepting = Some(tokio::spawn(accept(Arc::clone(&self.shared), listener, entrance)));
+        let accepting = Accepting::start(&self.shared, listener, entrance);
         Ok(PrivateDoor { socket, closing, accepting, user, places: Arc::clone(&self.places) })
     }
 }
@@ -93,17 +90,14 @@ impl PrivateDoor {
     /// Waits until the door accepts no more programs although nobody has closed it, and returns the failure for its
     /// opener. Cancel-safe; pending for ever after that.
     pub async fn failed(&mut self) -> Failure {
-        let Some(accepting) = &mut self.accepting else { return pending().await };
-        // An error means that the task has panicked.
-        let _ = accepting.await;
-        self.accepting = None;
+        self.accepting.ended().await;
         Failure::not_sent(Reason::Internal, "the private door accepts no more programs: open another one")
     }
 
-    /// Returns the handle of the task that accepts programs, so that a test can end it.
+    /// Ends the task that accepts programs, as a fault would.
     #[cfg(all(test, unix))]
-    pub(crate) fn accepting(&self) -> Option<tokio::task::AbortHandle> {
-        self.accepting.as_ref().map(JoinHandle::abort_handle)
+    pub(crate) fn abort_accepting(&self) {
+        self.accepting.abort();
     }
 }
 

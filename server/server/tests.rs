@@ -99,7 +99,7 @@ async fn serving_that_ends_by_itself_is_a_failure() {
 #[tokio::test]
 async fn the_end_of_the_door_stops_the_server() {
     let (server, _folder) = start_with(Arc::new(Simulated::new(1)), Some("pcscd.comm")).await;
-    server.door.as_ref().unwrap().accepting().unwrap().abort();
+    server.door.as_ref().unwrap().abort_accepting();
     assert_eq!(
         end(server).await.unwrap_err().to_string(),
         "the task that accepts PC/SC programs has ended by itself: restart the broker and report the fault"

@@ -55,7 +55,7 @@ async fn the_opener_of_a_private_door_learns_that_it_accepts_no_more_programs() 
     let (doors, _guard) = world.private_doors(folder.path());
     let opener = Caller::local(0, example_account(USER), Some(99), Some(7));
     let mut door = doors.open(&opener, GroupKey::Caller(opener.key)).unwrap();
-    door.accepting().unwrap().abort();
+    door.abort_accepting();
     let failure = tokio::time::timeout(Duration::from_secs(10), door.failed()).await.unwrap();
     assert_eq!(failure.reason, Reason::Internal);
     assert_eq!(failure.message, "the private door accepts no more programs: open another one");
