@@ -187,12 +187,13 @@ impl Connection {
             () = cancelled(context.as_mut()) => Ok(Step::Cancelled),
             (handle, event) = turns.next() => Ok(Step::Turn(handle, event)),
             message = async {
-                let Some((time, _)) = *deferred else { return input.next().await };
-                // Its client may leave meanwhile, for whose turn others wait.
-                tokio::select! {
-                    biased;
-                    () = sleep_until(time) => {}
-                    ended = input.gone() => return Err(ended),
+                if let Some((time, _)) = *deferred {
+                    // Its client may leave meanwhile, for whose turn others wait.
+                    tokio::select! {
+                        biased;
+                        () = sleep_until(time) => {}
+                        ended = input.gone() => return Err(ended),
+                    }
                 }
                 match deferred.take() {
                     Some((_, message)) => Ok(message),
