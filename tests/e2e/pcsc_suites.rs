@@ -9,8 +9,8 @@ use cardbroker_core::simulated_card::CardOptions;
 use cardbroker_tests::{
     cards::{VirtualCard, piv::PIN},
     harness::{
-        broker::Setup,
-        newer_pcsclite,
+        broker::{Broker, Setup},
+        newer_pcsclite::{self, NewerPcsclite},
         pcscd::Pcscd,
         programs::Program,
         run::{Run, run},
@@ -128,21 +128,48 @@ fn eight_programs_of_four_kinds_finish_together() -> anyhow::Result<()> {
     })
 }
 
+/// A broker with a door and a card, for programs with a newer libpcsclite.
+struct NewerLibrary {
+    files: NewerPcsclite,
+    broker: Broker,
+    card: VirtualCard,
+    pcscd: Pcscd,
+}
+
+impl NewerLibrary {
+    async fn new() -> anyhow::Result<Self> {
+        let files = newer_pcsclite::files()?;
+        let pcscd = Pcscd::start(1)?;
+        let card = VirtualCard::insert(pcscd.port(0), CardOptions::default())?;
+        let broker = Setup::on(&pcscd)?.door("").start()?;
+        wait_for(&broker, READER, ReaderState::Ready).await?;
+        Ok(Self { files, broker, card, pcscd })
+    }
+
+    /// A program with the newer library, at the door.
+    fn program(&self, path: &str, arguments: &[&str]) -> anyhow::Result<Command> {
+        let mut command = self.files.run(path)?;
+        command.args(arguments).env("PCSCLITE_CSOCK_NAME", self.broker.door());
+        Ok(command)
+    }
+
+    /// Checks that a program spoke the version of the newer library.
+    fn spoke_its_version(self) {
+        let log = self.broker.settled_log();
+        assert!(log.contains("version=V4_5"), "{log}");
+    }
+}
+
 #[test]
 fn a_newer_library_is_served() -> anyhow::Result<()> {
     tell(async {
-        let newer = newer_pcsclite::files()?;
-        let pcscd = Pcscd::start(1)?;
-        let _card = VirtualCard::insert(pcscd.port(0), CardOptions::default())?;
-        let broker = Setup::on(&pcscd)?.door("").start()?;
-        wait_for(&broker, READER, ReaderState::Ready).await?;
-        let reader = pcscd.reader_name(0);
-        for arguments in [&[&reader, "--send", COUNT][..], &[&reader, "--pairs", "50", "--transactions"]] {
-            let done = succeeds(newer.run(DIRECT)?.args(arguments).env("PCSCLITE_CSOCK_NAME", broker.door()))?;
+        let newer = NewerLibrary::new().await?;
+        let reader = newer.pcscd.reader_name(0);
+        for arguments in [&[&*reader, "--send", COUNT][..], &[&reader, "--pairs", "50", "--transactions"]] {
+            let done = succeeds(&mut newer.program(DIRECT, arguments)?)?;
             assert!(done.out.contains("9000") || done.out.contains("\"broken\":0"), "{done:?}");
         }
-        let log = broker.settled_log();
-        assert!(log.contains("version=V4_5"), "{log}");
+        newer.spoke_its_version();
         Ok(())
     })
 }
@@ -150,26 +177,20 @@ fn a_newer_library_is_served() -> anyhow::Result<()> {
 #[test]
 fn a_newer_library_follows_a_card_that_comes_and_goes() -> anyhow::Result<()> {
     tell(async {
-        let newer = newer_pcsclite::files()?;
-        let pcscd = Pcscd::start(1)?;
-        let card = VirtualCard::insert(pcscd.port(0), CardOptions::default())?;
-        let broker = Setup::on(&pcscd)?.door("").start()?;
-        wait_for(&broker, READER, ReaderState::Ready).await?;
-        let mut scan = newer.run("/usr/bin/pcsc_scan")?;
-        let mut scan = Program::spawn(scan.arg("-n").env("PCSCLITE_CSOCK_NAME", broker.door()))?;
+        let newer = NewerLibrary::new().await?;
+        let mut scan = Program::spawn(&mut newer.program("/usr/bin/pcsc_scan", &["-n"])?)?;
         let mut sees = |text: &str| {
             while !scan.line()?.contains(text) {}
             anyhow::Ok(())
         };
         sees("Card inserted")?;
-        card.pull();
+        newer.card.pull();
         sees("Card removed")?;
-        card.swap(CardOptions::default());
+        newer.card.swap(CardOptions::default());
         sees("Card inserted")?;
         scan.signal(Signal::INT)?;
         scan.wait()?;
-        let log = broker.settled_log();
-        assert!(log.contains("version=V4_5"), "{log}");
+        newer.spoke_its_version();
         Ok(())
     })
 }

@@ -40,10 +40,9 @@ async fn a_program_connects_and_sends_commands() {
 async fn readers_and_attributes_are_those_of_the_broker() {
     let mut world = World::usual().await;
     let mut program = world.program(1, 6).await;
-    program.send(0x16, &[], &[]).await;
-    assert_eq!(program.receive(4).await, 64_u32.to_ne_bytes());
+    assert_eq!(program.array_size().await, 64_u32.to_ne_bytes());
     program.send(0x17, &[], &[]).await;
-    let array = program.receive(64 * 184).await;
+    let array = program.receive_array(64).await;
     assert_eq!((&array[..19], &array[184..203]), (READER.as_bytes(), &b"Simulated Reader 01"[..]));
     let (handle, protocol) = program.connect(READER, DIRECT).await.unwrap();
     assert_eq!(protocol, 0);

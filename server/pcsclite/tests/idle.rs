@@ -39,7 +39,7 @@ async fn time_to_turn(program: &mut Program, handle: u32) -> Duration {
 /// The number of insertions and removals of the first reader's card that the program sees.
 async fn event_counter(program: &mut Program) -> u32 {
     program.send(0x12, &[], &[]).await;
-    let array = program.receive(16 * 184).await;
+    let array = program.receive_array(16).await;
     u32::from_ne_bytes(array[128..132].try_into().unwrap())
 }
 
@@ -74,10 +74,10 @@ async fn an_idle_exclusive_handle_sees_another_insertion() {
     // A program that waits for a change meanwhile is woken.
     let mut sibling = world.program(1, 4).await;
     sibling.send(0x13, &[], &[]).await;
-    sibling.receive(16 * 184).await;
+    sibling.receive_array(16).await;
     let waited = time_to_turn(&mut second, two).await;
     assert!(waited >= SHORT, "{waited:?}");
-    assert_eq!(sibling.receive(8).await, [0; 8]);
+    assert_eq!(sibling.receive_notice().await, Code::SUCCESS);
     assert_eq!(event_counter(&mut first).await, counters[0] + 2);
     assert_eq!(event_counter(&mut second).await, counters[1], "other programs see nothing of it");
     assert_eq!(first.status(one).await, Code::REMOVED_CARD);

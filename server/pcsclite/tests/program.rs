@@ -233,11 +233,10 @@ impl Program {
     }
 
     /// Reads so many elements of the array of readers.
-    pub(super) async fn receive_array(&mut self, elements: usize) {
-        assert!(
-            self.receive(elements * 184).await.starts_with(READER.as_bytes()),
-            "something is in front of the array"
-        );
+    pub(super) async fn receive_array(&mut self, elements: usize) -> Vec<u8> {
+        let array = self.receive(elements * 184).await;
+        assert!(array.starts_with(READER.as_bytes()), "something is in front of the array");
+        array
     }
 
     /// Asks for the size of the array, as version 4:6 does.
