@@ -6,6 +6,7 @@ use std::{
     process::Command,
 };
 
+use cardbroker_checks::markdown::in_backticks;
 use serde_json::Value;
 
 use super::sources;
@@ -41,7 +42,7 @@ fn manifests() -> Dependencies {
 
 /// The folders in a cell of a table.
 fn names(cell: &str) -> impl Iterator<Item = String> {
-    cell.split('`').skip(1).step_by(2).map(|name| name.trim_end_matches('/').to_owned())
+    in_backticks(cell).map(|name| name.trim_end_matches('/').to_owned())
 }
 
 /// The same from the table in docs/architecture.md.

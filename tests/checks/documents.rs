@@ -3,7 +3,7 @@
 
 use std::{io::Write, path::Path};
 
-use cardbroker_checks::markdown::{Block, blocks};
+use cardbroker_checks::markdown::{Block, blocks, in_backticks};
 use cardbroker_server::config::Config;
 
 use super::sources;
@@ -143,7 +143,7 @@ fn prose(text: &str) -> String {
 
 /// Names in backticks: paths of files and folders, and `Type::function`.
 fn names(text: &str) -> Vec<String> {
-    prose(text).split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    in_backticks(&prose(text)).map(str::to_owned).collect()
 }
 
 /// The targets of a document's links, without those on other hosts.

@@ -1,4 +1,4 @@
-//! The fenced blocks of Markdown documents.
+//! Markdown documents: their fenced blocks, and the texts in backticks.
 
 /// A block between two fences.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,6 +25,11 @@ pub fn blocks(text: &str) -> Vec<Block> {
     }
     blocks.extend(open);
     blocks
+}
+
+/// The texts in backticks of a text without fenced blocks.
+pub fn in_backticks(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
 }
 
 #[cfg(test)]

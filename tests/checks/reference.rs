@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use cardbroker_checks::markdown::in_backticks;
+
 use super::sources;
 
 /// The names in the first column of the tables below a heading of the second level.
@@ -9,8 +11,8 @@ fn listed(document: &str, heading: &str) -> BTreeSet<String> {
     let text = sources::text(document);
     let lines = text.lines().skip_while(|line| *line != format!("## {heading}")).skip(1);
     let section = lines.take_while(|line| !line.starts_with("## "));
-    let cells = section.filter_map(|line| line.strip_prefix('|')?.split('|').next().map(str::to_owned));
-    cells.flat_map(|cell| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>()).collect()
+    let cells = section.filter_map(|line| line.strip_prefix('|')?.split('|').next());
+    cells.flat_map(in_backticks).map(str::to_owned).collect()
 }
 
 /// The names in quotation marks behind any of these beginnings, in a source without its tests.

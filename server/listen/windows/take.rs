@@ -185,6 +185,7 @@ mod tests {
         drop(pipe);
         assert_eq!(look(&name), Look::Busy, "the client still holds its end");
     }
+
     #[tokio::test]
     async fn the_look_of_another_users_pipe_is_foreign() {
         let name = format!(r"\\.\pipe\cardbroker\foreign-{}", std::process::id());
